@@ -2,6 +2,7 @@
  * The kinds of field a layout is made of. Everything is little-endian; offsets are written, never computed,
  * so that a declaration can be compared with its document line by line.
  */
+import { isZero, toHex } from './bytes.ts';
 import type { BitField } from './bit-field.ts';
 import type { Fields, Layout, StructOf, ValuesOf, ViewOf } from './layout.ts';
 
@@ -239,8 +240,8 @@ function window(data: DataView, at: number, lengthBytes: number): Uint8Array {
 const FULLY_SHOWN_BYTES = 32;
 
 function formatBytes(value: Uint8Array): string {
-  if (value.every((byte) => byte === 0)) return '';
+  if (isZero(value)) return '';
   const shown = value.length <= FULLY_SHOWN_BYTES ? value : value.subarray(0, 8);
-  const hex = Array.from(shown, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const hex = toHex(shown);
   return shown.length === value.length ? hex : `${hex}...(${value.length} bytes)`;
 }
