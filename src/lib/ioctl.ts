@@ -60,7 +60,10 @@ export function ioctlTable<const E extends IoctlEntry>(magic: number, declared: 
 }
 
 function describeUnknown(number: number): string {
-  const hex = (value: number): string => `0x${value.toString(16)}`;
   const dir = directionNames[number >>> 30]!;
   return `unknown ioctl ${hex(number)} (${dir}, magic ${hex((number >>> 8) & 0xff)}, nr ${number & 0xff}, ${(number >>> 16) & 0x3fff} bytes)`;
+}
+
+function hex(value: number): string {
+  return `0x${value.toString(16)}`;
 }
