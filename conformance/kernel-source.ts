@@ -96,6 +96,7 @@ function fetchInto(home: string): void {
     rmSync(path.join(staging, deb));
     writeFileSync(path.join(staging, 'needed'), NEEDED.join('\n'));
     rmSync(home, { recursive: true, force: true });
+    chmodSync(staging, 0o755);
     renameSync(staging, home);
   } finally {
     rmSync(staging, { recursive: true, force: true });
