@@ -13,7 +13,7 @@
  *
  * Pages are added in the order of their offsets. Nothing is relocated: MRENCLAVE speaks of the bytes in the file.
  */
-import { PageType, SecInfo, SecInfoFlags, Tcs } from '../abi/sgx-arch.ts';
+import { PageType, SecInfoFlags, Tcs } from '../abi/sgx-arch.ts';
 import { isPowerOfTwo, roundDown, roundUp } from '../lib/bytes.ts';
 import { bitField, layout, reserved, u32, u64, type StructOf } from '../lib/layout.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
@@ -76,8 +76,8 @@ export type BuildStep =
   | {
       readonly kind: 'eadd';
       readonly offset: number;
-      /** 64 bytes. */
-      readonly secInfo: Uint8Array;
+      /** SECINFO.FLAGS; the rest of a SECINFO is zero. */
+      readonly secInfoFlags: number;
       /** 4096 bytes; not to be written to. */
       readonly content: Uint8Array;
       readonly measured: boolean;
@@ -149,9 +149,8 @@ export function readEnclaveImage(bytes: Uint8Array, file: string): EnclaveImage 
 export function* buildSteps(image: EnclaveImage): Generator<BuildStep, void> {
   yield { kind: 'ecreate', sizeBytes: image.sizeBytes, ssaFrameSize: image.ssaFrameSize };
   for (const { offset, lengthBytes, secInfoFlags, measured, content } of image.areas) {
-    const secInfo = SecInfo.encode({ flags: BigInt(secInfoFlags) });
     for (let at = 0; at < lengthBytes; at += PAGE_SIZE_BYTES) {
-      yield { kind: 'eadd', offset: offset + at, secInfo, content: pageAt(content, at), measured };
+      yield { kind: 'eadd', offset: offset + at, secInfoFlags, content: pageAt(content, at), measured };
     }
   }
 }

@@ -1,0 +1,246 @@
+/* From an ELF file and its signature to an enclave that can be entered: the same steps as on real hardware. */
+#include "loader.h"
+
+#include "enclave-layout.h"
+
+#include <elf.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define PAGE 4096UL
+#define SIGSTRUCT_BYTES 1808
+#define SECINFO_R 0x001UL
+#define SECINFO_W 0x002UL
+#define SECINFO_X 0x004UL
+#define SECINFO_TCS 0x100UL
+#define SECINFO_REG 0x200UL
+
+/* The part of the SECS that the creator of an enclave fills in (SDM "SGX Enclave Control Structure (SECS)"). */
+struct secs {
+	uint64_t size, base;
+	uint32_t ssa_frame_size, misc_select;
+	uint8_t reserved1[24];
+	uint64_t attributes, xfrm;
+	uint8_t reserved2[4096 - 64];
+};
+
+/* And of a TCS (SDM "Thread Control Structure (TCS)"). */
+struct tcs {
+	uint64_t state, flags, ossa;
+	uint32_t cssa, nssa;
+	uint64_t oentry, aep, ofs_base, ogs_base;
+	uint32_t fs_limit, gs_limit;
+	uint8_t reserved[4096 - 72];
+};
+
+struct file {
+	const char *path;
+	char *bytes;
+	size_t length;
+};
+
+static size_t round_up(size_t value)
+{
+	return (value + PAGE - 1) & ~(PAGE - 1);
+}
+
+static struct file read_file(const char *path)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || fstat(fd, &status) < 0)
+		err(1, "%s (build it with make)", path);
+	struct file file = { path, NULL, (size_t)status.st_size };
+	file.bytes = mmap(NULL, file.length, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (file.bytes == MAP_FAILED)
+		err(1, "%s", path);
+	close(fd);
+	return file;
+}
+
+/* Zeroed pages to add from: ADD_PAGES copies whole pages. */
+static char *zero_pages(size_t length)
+{
+	char *pages = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (pages == MAP_FAILED)
+		err(1, "no memory for %zu bytes", length);
+	return pages;
+}
+
+/* The file was made by our own Makefile and checked by `vitrine sign`, so its offsets are believed here. */
+static struct vitrine_enclave_layout find_layout(const struct file *elf)
+{
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)elf->bytes;
+	const Elf64_Phdr *segment = (const Elf64_Phdr *)(elf->bytes + header->e_phoff);
+	const Elf64_Phdr *end = segment + header->e_phnum;
+
+	for (; segment < end; segment++) {
+		size_t length = segment->p_type == PT_NOTE ? segment->p_filesz : 0;
+
+		for (size_t at = 0; at + sizeof(struct vitrine_enclave_note) <= length;) {
+			const struct vitrine_enclave_note *note = (const void *)(elf->bytes + segment->p_offset + at);
+
+			if (note->type == VITRINE_NOTE_TYPE && !memcmp(note->owner, VITRINE_NOTE_OWNER, sizeof(note->owner)))
+				return note->layout;
+			at += 12 + ((note->owner_length + 3) & ~3UL) + ((note->content_length + 3) & ~3UL);
+		}
+	}
+	errx(1, "%s: no note describes the enclave", elf->path);
+}
+
+/* An enclave must lie at a multiple of its size: reserve twice as much and give back what is too much. */
+static char *reserve(size_t size)
+{
+	char *whole = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (whole == MAP_FAILED)
+		err(1, "no address space for an enclave of %zu bytes", size);
+	char *base = (char *)(((uintptr_t)whole + size - 1) & ~(size - 1));
+	if (base > whole)
+		munmap(whole, (size_t)(base - whole));
+	munmap(base + size, (size_t)(whole + size - base));
+	return base;
+}
+
+static void add_pages(int fd, uint64_t offset, const char *source, size_t length, uint64_t secinfo_flags, int measure)
+{
+	uint64_t secinfo[8] __attribute__((aligned(64))) = { secinfo_flags };
+	struct sgx_enclave_add_pages request = {
+		.src = (uint64_t)source,
+		.offset = offset,
+		.length = length,
+		.secinfo = (uint64_t)secinfo,
+		.flags = measure ? SGX_PAGE_MEASURE : 0,
+	};
+
+	printf("  add  +0x%05lx  %3zu pages  %s%s%s%s\n", (unsigned long)offset, length / PAGE,
+	       secinfo_flags & SECINFO_TCS ? "TCS" : "", secinfo_flags & SECINFO_R ? "R" : "",
+	       secinfo_flags & SECINFO_W ? "W" : "", secinfo_flags & SECINFO_X ? "X" : "");
+	/* A signal may end the call early: `count` says how far it came. */
+	while (request.length > 0) {
+		if (ioctl(fd, SGX_IOC_ENCLAVE_ADD_PAGES, &request) < 0 && errno != EINTR)
+			err(1, "SGX_IOC_ENCLAVE_ADD_PAGES at +0x%lx", (unsigned long)request.offset);
+		request.src += request.count;
+		request.offset += request.count;
+		request.length -= request.count;
+		request.count = 0;
+	}
+}
+
+/* Enclave pages become visible by mapping the device over the reservation; the file offset does not matter. */
+static void map_pages(int fd, char *address, size_t length, int protection)
+{
+	if (mmap(address, length, protection, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+		err(1, "mmap of enclave pages at %p", (void *)address);
+}
+
+/* Adds every PT_LOAD segment; returns the offset of the page after the last. */
+static size_t add_segments(int fd, const struct file *elf, int tamper)
+{
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)elf->bytes;
+	const Elf64_Phdr *segments = (const Elf64_Phdr *)(elf->bytes + header->e_phoff);
+	size_t end = 0;
+
+	for (int i = 0; i < header->e_phnum; i++) {
+		const Elf64_Phdr *segment = &segments[i];
+
+		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+			continue;
+		size_t start = segment->p_vaddr & ~(PAGE - 1);
+		size_t length = round_up(segment->p_vaddr + segment->p_memsz) - start;
+		uint64_t secinfo = SECINFO_REG | (segment->p_flags & PF_R ? SECINFO_R : 0) |
+				   (segment->p_flags & PF_W ? SECINFO_W : 0) | (segment->p_flags & PF_X ? SECINFO_X : 0);
+		char *pages = zero_pages(length);
+
+		memcpy(pages + (segment->p_vaddr - start), elf->bytes + segment->p_offset, segment->p_filesz);
+		if (tamper && segment->p_flags & PF_X)
+			pages[length - 1] ^= 1;
+		add_pages(fd, start, pages, length, secinfo, 1);
+		munmap(pages, length);
+		end = start + length;
+	}
+	return end;
+}
+
+static void map_segments(int fd, const struct file *elf, char *base)
+{
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)elf->bytes;
+	const Elf64_Phdr *segments = (const Elf64_Phdr *)(elf->bytes + header->e_phoff);
+
+	for (int i = 0; i < header->e_phnum; i++) {
+		const Elf64_Phdr *segment = &segments[i];
+
+		if (segment->p_type != PT_LOAD || segment->p_memsz == 0)
+			continue;
+		size_t start = segment->p_vaddr & ~(PAGE - 1);
+		map_pages(fd, base + start, round_up(segment->p_vaddr + segment->p_memsz) - start,
+			  (segment->p_flags & PF_R ? PROT_READ : 0) | (segment->p_flags & PF_W ? PROT_WRITE : 0) |
+				  (segment->p_flags & PF_X ? PROT_EXEC : 0));
+	}
+}
+
+struct enclave enclave_load(const char *elf_path, const char *sigstruct_path, int tamper)
+{
+	struct file elf = read_file(elf_path);
+	struct file sigstruct = read_file(sigstruct_path);
+	struct vitrine_enclave_layout layout = find_layout(&elf);
+
+	if (sigstruct.length != SIGSTRUCT_BYTES)
+		errx(1, "%s: %zu bytes, a SIGSTRUCT has %d", sigstruct_path, sigstruct.length, SIGSTRUCT_BYTES);
+	/* One thread, no heap, a size given: all that this example needs of what the note can say. */
+	if (layout.thread_count != 1 || layout.heap_pages != 0 || layout.elrange_size == 0)
+		errx(1, "%s: this loader builds enclaves of one thread, without heap, with a given size", elf_path);
+
+	int fd = open("/dev/sgx_enclave", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		err(1, "/dev/sgx_enclave (without SGX, start me with: vitrine run -- build/host)");
+
+	struct secs *secs = (struct secs *)zero_pages(sizeof(struct secs));
+	secs->size = layout.elrange_size;
+	secs->base = (uint64_t)reserve(layout.elrange_size);
+	secs->ssa_frame_size = layout.ssa_frame_size;
+	secs->misc_select = layout.misc_select;
+	secs->attributes = layout.attributes;
+	secs->xfrm = layout.xfrm;
+	printf("  create  %lu KiB at 0x%lx\n", (unsigned long)secs->size / 1024, (unsigned long)secs->base);
+	struct sgx_enclave_create create = { .src = (uint64_t)secs };
+	if (ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create) < 0)
+		err(1, "SGX_IOC_ENCLAVE_CREATE");
+
+	/* In the order that was signed: the segments, and after a guard page the thread's stack, TCS and save area. */
+	char *base = (char *)secs->base;
+	size_t stack_bytes = layout.stack_pages * PAGE;
+	size_t ssa_bytes = (size_t)layout.nssa * layout.ssa_frame_size * PAGE;
+	size_t stack = add_segments(fd, &elf, tamper) + PAGE;
+	size_t tcs_offset = stack + stack_bytes;
+	size_t ssa = tcs_offset + PAGE;
+	char *zeroes = zero_pages(stack_bytes + ssa_bytes);
+	struct tcs *tcs = (struct tcs *)zero_pages(PAGE);
+	tcs->ossa = ssa;
+	tcs->nssa = layout.nssa;
+	tcs->oentry = ((const Elf64_Ehdr *)elf.bytes)->e_entry;
+	tcs->fs_limit = tcs->gs_limit = 0xffffffff;
+	add_pages(fd, stack, zeroes, stack_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
+	add_pages(fd, tcs_offset, (const char *)tcs, PAGE, SECINFO_TCS, 1);
+	add_pages(fd, ssa, zeroes, ssa_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
+
+	printf("  init    with the signature in %s\n", sigstruct_path);
+	struct sgx_enclave_init init = { .sigstruct = (uint64_t)sigstruct.bytes };
+	if (ioctl(fd, SGX_IOC_ENCLAVE_INIT, &init) < 0)
+		err(1, "SGX_IOC_ENCLAVE_INIT");
+
+	map_segments(fd, &elf, base);
+	map_pages(fd, base + stack, stack_bytes + PAGE + ssa_bytes, PROT_READ | PROT_WRITE);
+	close(fd); /* the mappings keep the enclave alive */
+	return (struct enclave){ base, secs->size, (uint64_t)(base + tcs_offset) };
+}
