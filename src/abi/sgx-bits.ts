@@ -139,3 +139,12 @@ export const ExitType = { HARDWARE: 3, SOFTWARE: 6 } as const;
 
 /** SDM "EXITINFO". */
 export const ExitInfo = bitField({ VECTOR: [0, 7], TYPE: [8, 10, ExitType], VALID: 31 });
+
+/** CPUID leaf 0x12: SDM vol. 2A, "CPUID - CPU Identification", Intel SGX leaves. */
+export const SgxCpuid = {
+  LEAF: 0x12,
+  FIRST_EPC_SUBLEAF: 2,
+  EPC_INVALID: 0,
+  EPC_SECTION: 1,
+  EPC_TYPE_MASK: 0xf,
+} as const;

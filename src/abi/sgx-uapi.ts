@@ -4,7 +4,7 @@
  */
 import { ioctlTable } from '../lib/ioctl.ts';
 import { bitField, layout, reserved, u16, u32, u64, type StructOf } from '../lib/layout.ts';
-import { SecInfoFlags } from './sgx-arch.ts';
+import { Attributes, MiscSelect, SecInfoFlags } from './sgx-arch.ts';
 
 /** Misc character devices: `/dev/NAME`, `/sys/class/misc/NAME`, a line in /proc/misc. */
 export const SGX_DEVICE_MAJOR = 10;
@@ -18,6 +18,24 @@ export const SGX_MAGIC = 0xa4;
 
 /** `flags` of SGX_IOC_ENCLAVE_ADD_PAGES; the kernel looks at no other bit. */
 export const AddPagesFlags = bitField({ SGX_PAGE_MEASURE: 0 });
+
+/** What the driver itself allows: arch/x86/include/asm/sgx.h. Attributes that need no permission: */
+export const SGX_ATTR_UNPRIV_MASK =
+  Attributes.mask.DEBUG | Attributes.mask.MODE64BIT | Attributes.mask.KSS | Attributes.mask.AEXNOTIFY;
+/** Attributes that need one. */
+export const SGX_ATTR_PRIV_MASK = Attributes.mask.PROVISIONKEY | Attributes.mask.EINITTOKENKEY;
+/** Attributes that the driver does not know; CET is among them. */
+export const SGX_ATTR_RESERVED_MASK = BigInt.asUintN(
+  64,
+  ~(SGX_ATTR_UNPRIV_MASK | SGX_ATTR_PRIV_MASK | Attributes.mask.INIT),
+);
+/** MISCSELECT bits that the driver does not know. */
+export const SGX_MISC_RESERVED_MASK = BigInt.asUintN(64, ~MiscSelect.mask.EXINFO);
+/** SECINFO flags that ADD_PAGES does not take. */
+export const SGX_SECINFO_RESERVED_MASK = BigInt.asUintN(
+  64,
+  ~(SecInfoFlags.mask.R | SecInfoFlags.mask.W | SecInfoFlags.mask.X | SecInfoFlags.mask.PT),
+);
 
 const uapi = 'arch/x86/include/uapi/asm/sgx.h';
 
