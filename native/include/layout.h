@@ -425,6 +425,7 @@
 #define SESSION_HEADER_HOST_PID 8
 #define SESSION_HEADER_FLAGS 12
 #define SESSION_HEADER_HOST_SLEEPING 16
+#define SESSION_HEADER_RECORDS_USED 20
 #define SESSION_HEADER_MEMFD_DEVICE 24
 #define SESSION_HEADER_CPUID7_EBX 32
 #define SESSION_HEADER_CPUID7_ECX 36
@@ -1012,7 +1013,7 @@ struct session_header {
 	uint32_t host_pid; /* process id of the host */
 	uint32_t flags; /* SessionFlags */
 	uint32_t host_sleeping; /* the host waits in the kernel */
-	uint8_t reserved1[4]; /* must be zero */
+	uint32_t records_used; /* highest record index ever used, plus 1 */
 	uint64_t memfd_device; /* st_dev of every device descriptor */
 	uint32_t cpuid7_ebx; /* bits added to CPUID.7.0:EBX */
 	uint32_t cpuid7_ecx; /* bits added to CPUID.7.0:ECX */
@@ -1031,7 +1032,7 @@ _Static_assert(offsetof(struct session_header, version) == 4, "session_header.ve
 _Static_assert(offsetof(struct session_header, host_pid) == 8, "session_header.host_pid");
 _Static_assert(offsetof(struct session_header, flags) == 12, "session_header.flags");
 _Static_assert(offsetof(struct session_header, host_sleeping) == 16, "session_header.host_sleeping");
-_Static_assert(offsetof(struct session_header, reserved1) == 20, "session_header.reserved1");
+_Static_assert(offsetof(struct session_header, records_used) == 20, "session_header.records_used");
 _Static_assert(offsetof(struct session_header, memfd_device) == 24, "session_header.memfd_device");
 _Static_assert(offsetof(struct session_header, cpuid7_ebx) == 32, "session_header.cpuid7_ebx");
 _Static_assert(offsetof(struct session_header, cpuid7_ecx) == 36, "session_header.cpuid7_ecx");
