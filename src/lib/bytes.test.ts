@@ -17,7 +17,11 @@ import {
 import { Errno, errnoName } from './errno.ts';
 
 test('fromHex undoes toHex', () => {
-  fc.assert(fc.property(fc.uint8Array(), (data) => expect(fromHex(toHex(data))).toEqual(data)));
+  fc.assert(
+    fc.property(fc.uint8Array(), (data) => {
+      expect(fromHex(toHex(data))).toEqual(data);
+    }),
+  );
 });
 
 test.each(['0', 'xy', '0x00'])('%s is not hexadecimal', (text) => {
