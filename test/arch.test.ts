@@ -38,7 +38,9 @@ interface SourceFile {
 }
 
 function importsOf(text: string): string[] {
-  const statements = text.matchAll(/^\s*(?:import|export)\b[^;'"]*?from\s*'([^']+)'|^\s*import\s*'([^']+)'|\bimport\(\s*'([^']+)'/gm);
+  const statements = text.matchAll(
+    /^\s*(?:import|export)\b[^;'"]*?from\s*'([^']+)'|^\s*import\s*'([^']+)'|\bimport\(\s*'([^']+)'/gm,
+  );
   return [...statements].map((match) => match[1] ?? match[2] ?? match[3] ?? '');
 }
 
@@ -105,7 +107,10 @@ describe('what stays out', () => {
 
   it('keeps clocks and randomness injected in the models', () => {
     const models = shipped.filter((file) => ['processor', 'kernel'].includes(file.folder));
-    const found = offences(models, (file) => file.text.match(/\b(Date\.now|performance\.now|Math\.random|randomBytes|randomFillSync)\b/g) ?? []);
+    const found = offences(
+      models,
+      (file) => file.text.match(/\b(Date\.now|performance\.now|Math\.random|randomBytes|randomFillSync)\b/g) ?? [],
+    );
     expect(found).toEqual([]);
   });
 
@@ -117,7 +122,10 @@ describe('what stays out', () => {
   });
 
   it('uses only syntax that type stripping can erase', () => {
-    const found = offences(files, (file) => file.text.match(/^\s*(export\s+)?(declare\s+)?(const\s+)?(enum|namespace)\s+\w+/gm) ?? []);
+    const found = offences(
+      files,
+      (file) => file.text.match(/^\s*(export\s+)?(declare\s+)?(const\s+)?(enum|namespace)\s+\w+/gm) ?? [],
+    );
     expect(found).toEqual([]);
   });
 
