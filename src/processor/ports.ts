@@ -1,0 +1,49 @@
+/**
+ * What the processor model needs from outside: somewhere to keep EPC contents, randomness, and knowledge of threads.
+ * Real machines inject memfds and the kernel's random numbers; tests inject maps and seeds.
+ */
+import type { EpcIndex, LinPage } from '../lib/units.ts';
+
+/**
+ * Contents of regular EPC pages (PT_REG, PT_TCS, PT_TRIM), addressed by their enclave and linear page, because a real
+ * machine keeps one memfd per enclave in which the offset is the linear address. SECS and VA pages never come here:
+ * the processor keeps those itself.
+ */
+export interface EpcContents {
+  /** Makes the page present with these 4096 bytes. The caller may reuse the buffer at once. */
+  fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void;
+  /** Makes the page present, all zero. */
+  fillZero(secs: EpcIndex, page: LinPage): void;
+  /** Reads from a present page. `into.length` bytes starting at `offset` of the page. */
+  read(secs: EpcIndex, page: LinPage, offset: number, into: Uint8Array): void;
+  /** Writes into a present page. */
+  write(secs: EpcIndex, page: LinPage, offset: number, bytes: Uint8Array): void;
+  /** Takes the page away from everybody and returns its final 4096 bytes. */
+  take(secs: EpcIndex, page: LinPage): Uint8Array;
+  /** Takes the page away from everybody; the contents are gone. */
+  drop(secs: EpcIndex, page: LinPage): void;
+  /** All pages of the enclave are gone. */
+  dropAll(secs: EpcIndex): void;
+}
+
+/** Random bytes: the operating system's on a real run, a seeded generator in tests. */
+export interface Entropy {
+  fill(bytes: Uint8Array): void;
+}
+
+/**
+ * Threads executing inside enclaves, as far as tracking (ETRACK, EWB, EACCEPT, EREMOVE) must know.
+ * `entered` counts threads of the enclave that entered before its `epoch` and have not left.
+ */
+export interface ThreadTracker {
+  enteredBefore(secs: EpcIndex, epoch: number): number;
+  inside(secs: EpcIndex): number;
+}
+
+/** A machine's secrets, made visibly ours: no value here can be mistaken for Intel's. */
+export interface Fuses {
+  readonly ownerEpoch: Uint8Array; // 16 bytes
+  readonly sealFuses: Uint8Array; // 16 bytes
+  readonly provisioningKey: Uint8Array; // 16 bytes
+  readonly cpuSvn: Uint8Array; // 16 bytes
+}

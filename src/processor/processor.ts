@@ -1,0 +1,86 @@
+/**
+ * The SGX processor: its EPC, its map of it, its registers and its secrets. The leaves are functions on it,
+ * one file each in encls/ and enclu/.
+ */
+import { InvariantError } from '../lib/outcome.ts';
+import type { EpcIndex } from '../lib/units.ts';
+import { Epcm } from './epcm.ts';
+import type { Measurement } from './measurement.ts';
+import type { Entropy, EpcContents, Fuses, ThreadTracker } from './ports.ts';
+import type { ProcessorProfile } from './profiles.ts';
+import type { SecsPage } from './secs.ts';
+
+export type { ProcessorProfile } from './profiles.ts';
+
+export interface ProcessorOptions {
+  readonly profile: ProcessorProfile;
+  readonly epcPages: number;
+  readonly contents: EpcContents;
+  readonly entropy: Entropy;
+  readonly fuses: Fuses;
+  readonly threads: ThreadTracker;
+  /** Is an interrupt waiting, so that EINIT must say SGX_UNMASKED_EVENT? Never, when left out. */
+  readonly eventPending?: () => boolean;
+}
+
+/** SHA-256 of Intel's launch key: what IA32_SGXLEPUBKEYHASH0..3 hold after reset. */
+const INTEL_LE_PUB_KEY_HASH = [0xa6053e051270b7acn, 0x6cfbe8ba8b3b413dn, 0xc4916d99f2b3735dn, 0xd4f8c05909f9bb3bn];
+
+export class Processor {
+  readonly profile: ProcessorProfile;
+  readonly epcm: Epcm;
+  readonly contents: EpcContents;
+  readonly fuses: Fuses;
+  readonly threads: ThreadTracker;
+  /** The four IA32_SGXLEPUBKEYHASH MSRs, 32 bytes. The kernel writes them where the profile has `flc`. */
+  readonly lePubKeyHash: Uint8Array;
+  /** Encrypts evicted pages; made anew at every reset, so that no page outlives it. 16 bytes. */
+  readonly pagingKey = new Uint8Array(16);
+  readonly eventPending: () => boolean;
+  /** SECS pages in EPC. */
+  readonly secsPages = new Map<EpcIndex, SecsPage>();
+  /** Version array pages in EPC, 512 slots each. */
+  readonly versionArrays = new Map<EpcIndex, BigUint64Array>();
+  /**
+   * Unfinished measurements of enclaves whose SECS was evicted, by EID.
+   * Model: hardware keeps the hash state in the SECS; that of node:crypto cannot be written to bytes.
+   */
+  readonly evictedMeasurements = new Map<bigint, Measurement>();
+  #nextEnclaveId = 1n;
+  #nextVersion = 1n;
+
+  constructor(options: ProcessorOptions) {
+    this.profile = options.profile;
+    this.epcm = new Epcm(options.epcPages);
+    this.contents = options.contents;
+    this.fuses = options.fuses;
+    this.threads = options.threads;
+    this.eventPending = options.eventPending ?? (() => false);
+    this.lePubKeyHash = new Uint8Array(BigUint64Array.from(INTEL_LE_PUB_KEY_HASH).buffer);
+    options.entropy.fill(this.pagingKey);
+  }
+
+  /** The SECS in a valid PT_SECS page. Asking for another page is a bug of the caller's. */
+  secs(index: EpcIndex): SecsPage {
+    const page = this.secsPages.get(index);
+    if (page === undefined) throw new InvariantError(`EPC page ${index} is no SECS`);
+    return page;
+  }
+
+  /** The slots of a valid PT_VA page. Asking for another page is a bug of the caller's. */
+  versionArray(index: EpcIndex): BigUint64Array {
+    const slots = this.versionArrays.get(index);
+    if (slots === undefined) throw new InvariantError(`EPC page ${index} is no version array`);
+    return slots;
+  }
+
+  /** CR_NEXT_EID. */
+  takeEnclaveId(): bigint {
+    return this.#nextEnclaveId++;
+  }
+
+  /** A version that no evicted page has had since reset; never 0, which means an empty slot. */
+  takeVersion(): bigint {
+    return this.#nextVersion++;
+  }
+}

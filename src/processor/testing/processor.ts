@@ -1,0 +1,62 @@
+/** A processor for tests: seeded, with contents in memory, and threads that one sets by hand. */
+import type { EpcIndex } from '../../lib/units.ts';
+import type { Entropy, Fuses, ThreadTracker } from '../ports.ts';
+import { Processor, type ProcessorOptions } from '../processor.ts';
+import { processorProfiles } from '../profiles.ts';
+import { MapContents } from './map-contents.ts';
+
+/** The same bytes for the same seed: xorshift32. */
+export function seededEntropy(seed = 1): Entropy {
+  let state = seed >>> 0 || 1;
+  return {
+    fill(bytes) {
+      for (let i = 0; i < bytes.length; i++) {
+        state ^= state << 13;
+        state ^= state >>> 17;
+        state ^= state << 5;
+        bytes[i] = state;
+      }
+    },
+  };
+}
+
+export const testFuses: Fuses = {
+  ownerEpoch: new Uint8Array(16).fill(0x01),
+  sealFuses: new Uint8Array(16).fill(0x02),
+  provisioningKey: new Uint8Array(16).fill(0x03),
+  cpuSvn: new Uint8Array(16).fill(0x04),
+};
+
+/** Threads inside enclaves by the epoch in which they entered. */
+export class FakeThreads implements ThreadTracker {
+  readonly entered: { readonly secs: EpcIndex; readonly epoch: number }[] = [];
+
+  enteredBefore(secs: EpcIndex, epoch: number): number {
+    return this.entered.filter((thread) => thread.secs === secs && thread.epoch < epoch).length;
+  }
+
+  inside(secs: EpcIndex): number {
+    return this.entered.filter((thread) => thread.secs === secs).length;
+  }
+}
+
+export interface TestProcessor {
+  readonly cpu: Processor;
+  readonly contents: MapContents;
+  readonly threads: FakeThreads;
+}
+
+export function testProcessor(options: Partial<ProcessorOptions> & { readonly profileName?: string } = {}): TestProcessor {
+  const contents = new MapContents();
+  const threads = new FakeThreads();
+  const cpu = new Processor({
+    profile: processorProfiles[options.profileName ?? 'sapphire-rapids']!,
+    epcPages: 64,
+    contents,
+    entropy: seededEntropy(),
+    fuses: testFuses,
+    threads,
+    ...options,
+  });
+  return { cpu, contents, threads };
+}
