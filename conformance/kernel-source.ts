@@ -71,10 +71,9 @@ function fetchInto(home: string): void {
   mkdirSync(path.dirname(home), { recursive: true });
   const staging = mkdtempSync(`${home}.`);
   try {
-    const megabytes = (
-      Number(/^Size: (\d+)$/m.exec(output('apt-cache', 'show', '--no-all-versions', PACKAGE))?.[1]) / 1e6
-    ).toFixed(0);
-    process.stderr.write(`Fetching ${PACKAGE} from Debian's packages (about ${megabytes} MB)\n`);
+    const size = /^Size: (\d+)$/m.exec(output('apt-cache', 'show', '--no-all-versions', PACKAGE))?.[1];
+    const about = size === undefined ? '' : ` (about ${(Number(size) / 1e6).toFixed(0)} MB)`;
+    process.stderr.write(`Fetching ${PACKAGE} from Debian's packages${about}\n`);
     // apt's own sandbox user could not write into our folder.
     const asRoot = process.getuid?.() === 0 ? ['-o', 'APT::Sandbox::User=root'] : [];
     must(
