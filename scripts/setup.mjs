@@ -43,7 +43,7 @@ function readOr(/** @type {string} */ file, fallback = '') {
   }
 }
 
-/** Runs a step, showing how long it takes once it is longer than a second; its output is shown only when it fails. */
+/** Runs a step, showing how long it takes once that is longer than a second; its output is shown only when it fails. */
 async function step(
   /** @type {string} */ title,
   /** @type {string} */ program,
@@ -51,13 +51,11 @@ async function step(
   options = {},
 ) {
   const started = Date.now();
-  const seconds = () => ((Date.now() - started) / 1000).toFixed(0);
+  const seconds = () => Math.round((Date.now() - started) / 1000);
   const tty = process.stderr.isTTY;
-  process.stderr.write(tty ? title : `${title}\n`);
-  const timer = setInterval(
-    () => process.stderr.write(tty ? `\r${title} ${seconds()} s` : `  ${seconds()} s\n`),
-    tty ? 1000 : 10_000,
-  );
+  process.stderr.write(`${title}\n`);
+  const tick = () => process.stderr.write(tty ? `\r  ${seconds()} s` : `  ${seconds()} s\n`);
+  const timer = setInterval(tick, tty ? 1000 : 10_000);
   const child = spawn(program, args, { cwd: root, stdio: ['ignore', 'pipe', 'pipe'], ...options });
   let output = '';
   child.stdout.on('data', (data) => (output += data));
@@ -67,7 +65,7 @@ async function step(
     child.on('close', resolve);
   });
   clearInterval(timer);
-  if (tty) process.stderr.write(`\r${title} ${seconds()} s\n`);
+  if (tty && seconds() > 0) process.stderr.write(`\r  ${seconds()} s\n`);
   if (code === 0) return;
   process.stderr.write(`${output}\nvitrine: this step failed (${code}): ${[program, ...args].join(' ')}\n`);
   process.exit(1);
