@@ -1,0 +1,109 @@
+/** SOCK_SEQPACKET Unix sockets with descriptors in their messages. All calls are non-blocking. */
+import { Errno } from '../../lib/errno.ts';
+import { declare, declareChecked, HostError, lastErrno } from './library.ts';
+import { addressOfBytes } from './memory.ts';
+
+const socket = declareChecked('int socket(int, int, int)');
+const bind = declareChecked('int bind(int, void *, uint)');
+const listen = declareChecked('int listen(int, int)');
+const accept4 = declare('int accept4(int, void *, void *, int)');
+const getsockopt = declareChecked('int getsockopt(int, int, int, void *, void *)');
+const sendmsg = declare('int64 sendmsg(int, void *, int)');
+const recvmsg = declare('int64 recvmsg(int, void *, int)');
+
+const AF_UNIX = 1;
+const SOCK_SEQPACKET_CLOEXEC_NONBLOCK = 0x80805;
+const SOCK_CLOEXEC_NONBLOCK = 0x80800;
+const SOL_SOCKET = 1;
+const SO_PEERCRED = 17;
+const SCM_RIGHTS = 1;
+const MSG_DONTWAIT_NOSIGNAL = 0x4040;
+const MSG_DONTWAIT_CMSG_CLOEXEC = 0x4000_0040;
+const BACKLOG = 4096;
+
+/** Listens on a name of the abstract namespace, which leaves nothing in the file system. */
+export function listenAbstract(name: string): number {
+  const fd = socket(AF_UNIX, SOCK_SEQPACKET_CLOEXEC_NONBLOCK, 0);
+  const address = new Uint8Array(3 + name.length);
+  address[0] = AF_UNIX;
+  address.set(new TextEncoder().encode(name), 3);
+  bind(fd, address, address.length);
+  listen(fd, BACKLOG);
+  return fd;
+}
+
+/** The next connection, or undefined when none waits. */
+export function accept(listener: number): number | undefined {
+  const fd = accept4(listener, null, null, SOCK_CLOEXEC_NONBLOCK);
+  if (fd >= 0) return fd;
+  const errno = lastErrno();
+  if (errno === Errno.EAGAIN || errno === Errno.ECONNABORTED) return undefined;
+  throw new HostError('accept4', errno);
+}
+
+/** Who connected, as the kernel says. */
+export function peerCredentials(fd: number): { pid: number; uid: number } {
+  const credentials = new Uint32Array(3);
+  const length = new Uint32Array([12]);
+  getsockopt(fd, SOL_SOCKET, SO_PEERCRED, new Uint8Array(credentials.buffer), new Uint8Array(length.buffer));
+  return { pid: credentials[0]!, uid: credentials[1]! };
+}
+
+/*
+ * One struct msghdr with room for one iovec and eight descriptors, built once: name, namelen, iov, iovlen, control,
+ * controllen, flags. The model is one thread, and no call here blocks.
+ */
+const MAX_FDS = 8;
+const CMSG_HEADER = 16;
+const iovec = new BigUint64Array(2);
+const control = new Uint8Array(CMSG_HEADER + 4 * MAX_FDS);
+const controlView = new DataView(control.buffer);
+const header = new BigUint64Array(7);
+const headerBytes = new Uint8Array(header.buffer);
+header[2] = BigInt(addressOfBytes(new Uint8Array(iovec.buffer)));
+header[3] = 1n;
+const controlAddress = BigInt(addressOfBytes(control));
+
+function prepare(bytes: Uint8Array, controlBytes: number): void {
+  iovec[0] = BigInt(addressOfBytes(bytes));
+  iovec[1] = BigInt(bytes.length);
+  header[4] = controlBytes === 0 ? 0n : controlAddress;
+  header[5] = BigInt(controlBytes);
+  header[6] = 0n;
+}
+
+/** Sends one message, with a descriptor in it when one is given. False when the peer is gone or does not read. */
+export function send(fd: number, bytes: Uint8Array, descriptor?: number): boolean {
+  prepare(bytes, descriptor === undefined ? 0 : CMSG_HEADER + 8);
+  if (descriptor !== undefined) {
+    controlView.setBigUint64(0, BigInt(CMSG_HEADER + 4), true);
+    controlView.setInt32(8, SOL_SOCKET, true);
+    controlView.setInt32(12, SCM_RIGHTS, true);
+    controlView.setInt32(CMSG_HEADER, descriptor, true);
+    controlView.setInt32(CMSG_HEADER + 4, 0, true);
+  }
+  return sendmsg(fd, headerBytes, MSG_DONTWAIT_NOSIGNAL) === bytes.length;
+}
+
+export interface Received {
+  /** Bytes in the message; 0 = the peer closed. */
+  readonly lengthBytes: number;
+  /** Owned by the caller. */
+  readonly descriptors: readonly number[];
+}
+
+/** Receives one message. Undefined when none waits. */
+export function receive(fd: number, into: Uint8Array): Received | undefined {
+  prepare(into, control.length);
+  const lengthBytes = recvmsg(fd, headerBytes, MSG_DONTWAIT_CMSG_CLOEXEC);
+  if (lengthBytes < 0) {
+    if (lastErrno() === Errno.EAGAIN) return undefined;
+    return { lengthBytes: 0, descriptors: [] };
+  }
+  const descriptors: number[] = [];
+  if (header[5]! >= CMSG_HEADER && controlView.getInt32(12, true) === SCM_RIGHTS) {
+    const end = Math.min(Number(controlView.getBigUint64(0, true)), control.length);
+    for (let at = CMSG_HEADER; at + 4 <= end; at += 4) descriptors.push(controlView.getInt32(at, true));
+  }
+  return { lengthBytes, descriptors };
+}
