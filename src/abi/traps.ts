@@ -1,0 +1,231 @@
+/**
+ * Which system calls of a target are trapped, and the two seccomp filters that do it, as values.
+ * The first filter stands from the start of every program; the second is added (to all threads) when a process first
+ * opens or maps one of our devices, because only then can fstat, mprotect, munmap, mremap and madvise concern us.
+ *
+ * Order inside a filter: architecture, number, arguments, and the instruction pointer last, so that the kernel's
+ * bitmap of always-allowed calls stays usable and an untrapped call costs nothing.
+ *
+ * Spec: linux/seccomp.h, linux/filter.h; docs/design.md, "Inside the target".
+ */
+import { StubFd, StubMap } from './stub.ts';
+
+/** A condition on one argument (low 32 bits, all our conditions need no more). */
+export type TrapCondition =
+  | { readonly arg: number; readonly mask: number; readonly equals: number }
+  | { readonly arg: number; readonly from: number; readonly to: number }
+  /** The pointer argument is not NULL. */
+  | { readonly arg: number; readonly nonNull: true };
+
+export interface Trap {
+  readonly name: string;
+  readonly nr: number;
+  readonly filter: 1 | 2;
+  /** All must hold. Absent: always. */
+  readonly when?: readonly TrapCondition[];
+  /** Answered by the kernel with this errno instead of trapping. */
+  readonly errno?: number;
+  readonly why: string;
+}
+
+const ENOSYS = 38;
+const reservedFd = (arg: number): TrapCondition[] => [{ arg, from: StubFd.LOADER, to: StubFd.UFFD }];
+const nonNull = (arg: number): TrapCondition[] => [{ arg, nonNull: true }];
+
+const path = 'the path may name a device or /proc/self/exe';
+const mask = 'our synchronous signals must never be blocked';
+const mapping = 'the range may hold an enclave mapping';
+const own = "the stub's own descriptors";
+
+export const traps: readonly Trap[] = [
+  { name: 'open', nr: 2, filter: 1, why: path },
+  { name: 'openat', nr: 257, filter: 1, why: path },
+  { name: 'openat2', nr: 437, filter: 1, why: path },
+  { name: 'stat', nr: 4, filter: 1, why: path },
+  { name: 'lstat', nr: 6, filter: 1, why: path },
+  { name: 'newfstatat', nr: 262, filter: 1, why: path },
+  { name: 'statx', nr: 332, filter: 1, why: path },
+  { name: 'access', nr: 21, filter: 1, why: path },
+  { name: 'faccessat', nr: 269, filter: 1, why: path },
+  { name: 'faccessat2', nr: 439, filter: 1, why: path },
+  { name: 'readlink', nr: 89, filter: 1, why: path },
+  { name: 'readlinkat', nr: 267, filter: 1, why: path },
+  { name: 'execve', nr: 59, filter: 1, why: 'the new image must start with the loader' },
+  { name: 'execveat', nr: 322, filter: 1, why: 'the new image must start with the loader' },
+  { name: 'rt_sigaction', nr: 13, filter: 1, why: "the kernel's handler is always ours" },
+  { name: 'rt_sigprocmask', nr: 14, filter: 1, why: mask },
+  { name: 'rt_sigsuspend', nr: 130, filter: 1, why: mask },
+  { name: 'rt_sigtimedwait', nr: 128, filter: 1, why: mask },
+  { name: 'ppoll', nr: 271, filter: 1, when: nonNull(3), why: mask },
+  { name: 'pselect6', nr: 270, filter: 1, when: nonNull(5), why: mask },
+  { name: 'epoll_pwait', nr: 281, filter: 1, when: nonNull(4), why: mask },
+  { name: 'epoll_pwait2', nr: 441, filter: 1, when: nonNull(4), why: mask },
+  { name: 'sigaltstack', nr: 131, filter: 1, why: "the kernel's alternate stack is always ours" },
+  {
+    name: 'ioctl',
+    nr: 16,
+    filter: 1,
+    when: [{ arg: 1, mask: 0xff00, equals: 0xa400 }],
+    why: 'magic 0xA4 is SGX',
+  },
+  {
+    name: 'mmap',
+    nr: 9,
+    filter: 1,
+    when: [{ arg: 3, mask: 0x21, equals: 0x01 }],
+    why: 'a shared file mapping may be of an enclave',
+  },
+  { name: 'close', nr: 3, filter: 1, when: reservedFd(0), why: own },
+  { name: 'dup2', nr: 33, filter: 1, when: reservedFd(1), why: own },
+  { name: 'dup3', nr: 292, filter: 1, when: reservedFd(1), why: own },
+  { name: 'close_range', nr: 436, filter: 1, why: own },
+  {
+    name: 'arch_prctl',
+    nr: 158,
+    filter: 1,
+    when: [{ arg: 0, from: 0x1011, to: 0x1012 }],
+    why: 'ARCH_GET_CPUID and ARCH_SET_CPUID: CPUID faulting is ours',
+  },
+  { name: 'io_uring_setup', nr: 425, filter: 1, errno: ENOSYS, why: 'its openat would pass unseen' },
+
+  { name: 'fstat', nr: 5, filter: 2, why: 'a device descriptor is a character device' },
+  { name: 'mprotect', nr: 10, filter: 2, why: mapping },
+  { name: 'pkey_mprotect', nr: 329, filter: 2, why: mapping },
+  { name: 'munmap', nr: 11, filter: 2, why: mapping },
+  { name: 'mremap', nr: 25, filter: 2, why: mapping },
+  { name: 'madvise', nr: 28, filter: 2, why: mapping },
+  { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x10, equals: 0x10 }], why: mapping },
+  { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x20, equals: 0 }], why: 'a private mapping of a device' },
+];
+
+/** One classic-BPF instruction: code, jump if true, jump if false, constant. */
+export type Instruction = readonly [code: number, jt: number, jf: number, k: number];
+
+const BPF = { LD_W_ABS: 0x20, ALU_AND_K: 0x54, JMP_JEQ_K: 0x15, JMP_JGE_K: 0x35, JMP_JGT_K: 0x25, RET_K: 0x06 } as const;
+export const SECCOMP_RET_ALLOW = 0x7fff_0000;
+export const SECCOMP_RET_TRAP = 0x0003_0000;
+export const SECCOMP_RET_ERRNO = 0x0005_0000;
+const AUDIT_ARCH_X86_64 = 0xc000_003e;
+const X32_SYSCALL_BIT = 0x4000_0000;
+/** struct seccomp_data: nr, arch, instruction_pointer, args[6]. */
+const data = { nr: 0, arch: 4, ipLow: 8, ipHigh: 12, argLow: (i: number) => 16 + 8 * i, argHigh: (i: number) => 20 + 8 * i };
+
+type Label = string;
+type Line = { readonly label: Label } | { readonly code: number; readonly k: number; readonly jt?: Label; readonly jf?: Label };
+
+/** Assembles the filter numbered `filter`. */
+export function assembleFilter(filter: 1 | 2): Instruction[] {
+  const mine = traps.filter((trap) => trap.filter === filter);
+  const numbers = [...new Set(mine.map((trap) => trap.nr))];
+  const lines: Line[] = [
+    { code: BPF.LD_W_ABS, k: data.arch },
+    { code: BPF.JMP_JEQ_K, k: AUDIT_ARCH_X86_64, jf: 'trap' },
+    { code: BPF.LD_W_ABS, k: data.nr },
+    { code: BPF.JMP_JGE_K, k: X32_SYSCALL_BIT, jt: 'trap' },
+  ];
+  for (const nr of numbers) {
+    const [first] = mine.filter((trap) => trap.nr === nr);
+    lines.push({ code: BPF.JMP_JEQ_K, k: nr, jt: first?.when || first?.errno ? `call${nr}` : 'exempt' });
+  }
+  lines.push({ code: BPF.RET_K, k: SECCOMP_RET_ALLOW });
+  for (const nr of numbers) lines.push(...callLines(mine.filter((trap) => trap.nr === nr)));
+  lines.push(
+    { label: 'exempt' },
+    { code: BPF.LD_W_ABS, k: data.ipHigh },
+    { code: BPF.JMP_JEQ_K, k: Math.floor(StubMap.IMAGE / 2 ** 32), jf: 'trap' },
+    { code: BPF.LD_W_ABS, k: data.ipLow },
+    { code: BPF.JMP_JGE_K, k: (StubMap.IMAGE % 2 ** 32) + StubMap.IMAGE_SIZE, jt: 'trap' },
+    { code: BPF.RET_K, k: SECCOMP_RET_ALLOW },
+    { label: 'trap' },
+    { code: BPF.RET_K, k: SECCOMP_RET_TRAP },
+  );
+  return resolve(lines);
+}
+
+/** The alternatives of one call number: the first whose conditions all hold traps it, none lets it pass. */
+function callLines(alternatives: readonly Trap[]): Line[] {
+  const [first] = alternatives;
+  if (!first || (!first.when && first.errno === undefined)) return [];
+  const lines: Line[] = [{ label: `call${first.nr}` }];
+  if (first.errno !== undefined) return [...lines, { code: BPF.RET_K, k: SECCOMP_RET_ERRNO | first.errno }];
+  alternatives.forEach((trap, index) => {
+    const next = `call${trap.nr}_${index}`;
+    for (const [at, condition] of (trap.when ?? []).entries()) {
+      const last = at === (trap.when ?? []).length - 1;
+      lines.push(...conditionLines(condition, last ? 'exempt' : undefined, next, `${next}_${at}`));
+    }
+    lines.push({ label: next });
+  });
+  lines.push({ code: BPF.RET_K, k: SECCOMP_RET_ALLOW });
+  return lines;
+}
+
+/** Falls through (or jumps to `yes`) when the condition holds, jumps to `no` when not. */
+function conditionLines(condition: TrapCondition, yes: Label | undefined, no: Label, unique: string): Line[] {
+  const jt = yes === undefined ? {} : { jt: yes };
+  const low = { code: BPF.LD_W_ABS, k: data.argLow(condition.arg) };
+  if ('nonNull' in condition) {
+    const hold = yes ?? `${unique}_hold`;
+    return [
+      low,
+      { code: BPF.JMP_JEQ_K, k: 0, jf: hold },
+      { code: BPF.LD_W_ABS, k: data.argHigh(condition.arg) },
+      { code: BPF.JMP_JEQ_K, k: 0, jt: no, ...(yes === undefined ? {} : { jf: yes }) },
+      ...(yes === undefined ? [{ label: hold }] : []),
+    ];
+  }
+  if ('from' in condition) {
+    return [
+      low,
+      { code: BPF.JMP_JGE_K, k: condition.from, jf: no },
+      { code: BPF.JMP_JGT_K, k: condition.to, jt: no, ...(yes === undefined ? {} : { jf: yes }) },
+    ];
+  }
+  const masked: Line = { code: BPF.ALU_AND_K, k: condition.mask };
+  return [low, masked, { code: BPF.JMP_JEQ_K, k: condition.equals, jf: no, ...jt }];
+}
+
+function resolve(lines: readonly Line[]): Instruction[] {
+  const at = new Map<Label, number>();
+  const code: Exclude<Line, { label: Label }>[] = [];
+  for (const line of lines) {
+    if ('label' in line) at.set(line.label, code.length);
+    else code.push(line);
+  }
+  const distance = (from: number, label: Label | undefined): number => {
+    if (label === undefined) return 0;
+    const target = at.get(label);
+    if (target === undefined || target <= from || target - from - 1 > 255) throw new Error(`cannot reach ${label}`);
+    return target - from - 1;
+  };
+  return code.map((line, index) => [line.code, distance(index, line.jt), distance(index, line.jf), line.k >>> 0]);
+}
+
+/** `native/include/traps.h`: the dispatch list and both filters. */
+export function generatedHeaders(): { path: string; text: string }[] {
+  const handled = traps.filter((trap) => trap.errno === undefined);
+  const numbers = [...new Map(handled.map((trap) => [trap.nr, trap.name])).entries()];
+  const filterText = (filter: 1 | 2): string =>
+    `static const struct sock_filter filter_${filter}[] = {\n` +
+    assembleFilter(filter)
+      .map(([code, jt, jf, k]) => `\t{ 0x${code.toString(16)}, ${jt}, ${jf}, 0x${k.toString(16)} },\n`)
+      .join('') +
+    '};\n';
+  const text = [
+    '/* Generated by scripts/generate.ts from src/abi/traps.ts; do not edit. */',
+    '#ifndef VITRINE_TRAPS_H',
+    '#define VITRINE_TRAPS_H',
+    '',
+    '/* X(number, name): every system call that arrives as SIGSYS, with its handler trap_<name>. */',
+    '#define TRAPPED_CALLS(X) \\',
+    numbers.map(([nr, name]) => `\tX(${nr}, ${name})`).join(' \\\n'),
+    '',
+    '#ifdef VITRINE_FILTERS',
+    filterText(1),
+    filterText(2) + '#endif',
+    '',
+    '#endif',
+    '',
+  ].join('\n');
+  return [{ path: 'native/include/traps.h', text }];
+}
