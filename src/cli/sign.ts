@@ -131,7 +131,9 @@ function u16(text: string): number {
 
 function isoDate(text: string): Date {
   const date = new Date(`${text}T00:00:00Z`);
-  if (!/^\d{4}-\d\d-\d\d$/.test(text) || Number.isNaN(date.getTime()))
+  // Date takes February 30 for March 2.
+  if (Number.isNaN(date.getTime()) || date.toISOString().slice(0, 10) !== text) {
     throw new InvalidArgumentError('Expected a date such as 2026-01-31.');
+  }
   return date;
 }
