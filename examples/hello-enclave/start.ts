@@ -29,9 +29,9 @@ function show(remedy: string, program: string, ...args: string[]): void {
 
 console.log(heading('Building a host program and its enclave'));
 show(
-  'This needs gcc and make, on Debian: apt-get install gcc make libc6-dev.',
+  'The message above says why; the example needs gcc and make (Debian: apt-get install gcc make libc6-dev).',
   'make',
-  '--no-print-directory',
+  '--silent',
   '-C',
   example,
 );
@@ -51,7 +51,8 @@ ${heading('What happened')}
   and of the processor. In the trace, CREATE reserved a range of addresses, ADD_PAGES filled it and measured it again,
   and INIT compared the result with the signature; had one bit differed, the enclave could not be entered.
   EENTER then took the host's thread into the enclave. Its code ran natively on this processor, added two numbers to a
-  sum that it keeps to itself, and EEXIT brought the thread back. Looking from outside, the host did not find the sum.
+  sum that it keeps to itself, and EEXIT brought the thread back. Above, the host says what it found when it looked
+  for that sum from outside.
 
 ${heading('What to try next')}
   ${command(`npx vitrine run --trace -- ${host} --tamper`)}

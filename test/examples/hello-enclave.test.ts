@@ -15,14 +15,13 @@ import { buildSteps, readEnclaveImage, type EnclaveImage } from '../../src/forma
 import { modulusOf, mrSigner, newSigningKey, readSigningKey, signSigStruct } from '../../src/formats/sigstruct.ts';
 import { toHex } from '../../src/lib/bytes.ts';
 import type { LeafResult } from '../../src/lib/outcome.ts';
-import { epcIndex, type EpcIndex, type LinPage } from '../../src/lib/units.ts';
+import { epcIndex } from '../../src/lib/units.ts';
 import { eadd } from '../../src/processor/encls/eadd.ts';
 import { ecreate } from '../../src/processor/encls/ecreate.ts';
 import { eextendPage } from '../../src/processor/encls/eextend.ts';
 import { einit } from '../../src/processor/encls/einit.ts';
-import type { EpcContents } from '../../src/processor/ports.ts';
-import { Processor } from '../../src/processor/processor.ts';
-import { processorProfiles } from '../../src/processor/profiles.ts';
+import type { Processor } from '../../src/processor/processor.ts';
+import { testProcessor } from '../../src/processor/testing/processor.ts';
 
 const example = path.join(import.meta.dirname, '..', '..', 'examples', 'hello-enclave');
 const build = mkdtempSync(path.join(tmpdir(), 'vitrine-hello-'));
@@ -39,46 +38,6 @@ afterAll(() => rmSync(build, { recursive: true }));
 
 const BASE = 0x7f00_0000_0000;
 const SECS_PAGE = epcIndex(0);
-
-/** Page contents in a map, keyed by linear page; one enclave only. */
-class Contents implements EpcContents {
-  readonly #pages = new Map<LinPage, Uint8Array>();
-  fill(_secs: EpcIndex, page: LinPage, bytes: Uint8Array): void {
-    this.#pages.set(page, bytes.slice());
-  }
-  fillZero(_secs: EpcIndex, page: LinPage): void {
-    this.#pages.set(page, new Uint8Array(4096));
-  }
-  read(_secs: EpcIndex, page: LinPage, offset: number, into: Uint8Array): void {
-    into.set(this.#pages.get(page)!.subarray(offset, offset + into.length));
-  }
-  write(_secs: EpcIndex, page: LinPage, offset: number, bytes: Uint8Array): void {
-    this.#pages.get(page)!.set(bytes, offset);
-  }
-  take(_secs: EpcIndex, page: LinPage): Uint8Array {
-    const bytes = this.#pages.get(page)!;
-    this.#pages.delete(page);
-    return bytes;
-  }
-  drop(_secs: EpcIndex, page: LinPage): void {
-    this.#pages.delete(page);
-  }
-  dropAll(): void {
-    this.#pages.clear();
-  }
-}
-
-function processor(): Processor {
-  const zero = new Uint8Array(16);
-  return new Processor({
-    profile: processorProfiles['icelake']!,
-    epcPages: 64,
-    contents: new Contents(),
-    entropy: { fill: (bytes) => bytes.fill(1) },
-    fuses: { ownerEpoch: zero, sealFuses: zero, provisioningKey: zero, cpuSvn: zero },
-    threads: { enteredBefore: () => 0, inside: () => 0 },
-  });
-}
 
 /** Does what a loader does, by way of the leaves, with a bit of the page at `tamperOffset` flipped. */
 function load(cpu: Processor, tamperOffset?: number): void {
@@ -159,7 +118,7 @@ describe('examples/hello-enclave', () => {
   });
 
   it('is accepted by EINIT with a signature of ours', () => {
-    const cpu = processor();
+    const { cpu } = testProcessor();
     load(cpu);
     expect(initialise(cpu)).toMatchObject({ kind: 'ok' });
     expect(cpu.secs(SECS_PAGE).fields).toMatchObject({ isvProdId: 1, isvSvn: 2 });
@@ -167,7 +126,7 @@ describe('examples/hello-enclave', () => {
   });
 
   it('is refused by EINIT with SGX_INVALID_MEASUREMENT when one bit differs', () => {
-    const cpu = processor();
+    const { cpu } = testProcessor();
     load(cpu, 0x1000);
     expect(initialise(cpu)).toMatchObject({ kind: 'code', code: SgxCode.SGX_INVALID_MEASUREMENT });
   });
