@@ -8,14 +8,14 @@ import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 
 export const EEXTEND_CHUNK_BYTES = 256;
 const BLOCK_BYTES = 64;
-const BLOCK_WORDS = BLOCK_BYTES / 4;
-const CHUNK_WORDS = EEXTEND_CHUNK_BYTES / 4;
+const BLOCK_QWORDS = BLOCK_BYTES / 8;
+const CHUNK_QWORDS = EEXTEND_CHUNK_BYTES / 8;
 const CHUNKS_PER_PAGE = PAGE_SIZE_BYTES / EEXTEND_CHUNK_BYTES;
-const EXTENDED_PAGE_WORDS = CHUNKS_PER_PAGE * (BLOCK_WORDS + CHUNK_WORDS);
+const EXTENDED_PAGE_BYTES = CHUNKS_PER_PAGE * (BLOCK_BYTES + EEXTEND_CHUNK_BYTES);
 /** Bytes hashed for a page that is added and measured in full. */
-export const MEASURED_PAGE_BYTES = BLOCK_BYTES + EXTENDED_PAGE_WORDS * 4;
+export const MEASURED_PAGE_BYTES = BLOCK_BYTES + EXTENDED_PAGE_BYTES;
 // One call into the hash per so many pages: a call costs as much as half a kilobyte of hashing, and this still fits L2.
-const STAGED_WORDS = (8 * MEASURED_PAGE_BYTES) / 4;
+const STAGED_BYTES = 8 * MEASURED_PAGE_BYTES;
 
 const TAG_ECREATE = tag('ECREATE');
 const TAG_EADD = tag('EADD');
@@ -23,9 +23,10 @@ const TAG_EEXTEND = tag('EEXTEND');
 
 export class Measurement {
   readonly #hash = createHash('sha256');
-  readonly #words = new Uint32Array(STAGED_WORDS);
-  readonly #bytes = new Uint8Array(this.#words.buffer);
-  #used = 0; // words
+  readonly #bytes = new Uint8Array(STAGED_BYTES);
+  readonly #words = new Uint32Array(this.#bytes.buffer);
+  readonly #qwords = new BigUint64Array(this.#bytes.buffer);
+  #usedBytes = 0;
 
   /** "ECREATE", SSAFRAMESIZE in pages, SIZE in bytes. */
   create(ssaFrameSizePages: number, sizeBytes: number): void {
@@ -45,30 +46,35 @@ export class Measurement {
 
   /** "EEXTEND", the chunk's offset from the enclave base, then its 256 bytes. */
   extend(offset: number, chunk: Uint8Array): void {
-    this.#reserve(BLOCK_WORDS + CHUNK_WORDS);
-    this.#extendHeader(offset);
-    this.#bytes.set(chunk, this.#used * 4);
-    this.#used += CHUNK_WORDS;
+    this.#reserve(BLOCK_BYTES + EEXTEND_CHUNK_BYTES);
+    const at = this.#block(TAG_EEXTEND);
+    this.#words[at + 2] = offset;
+    this.#words[at + 3] = offset / 2 ** 32;
+    this.#bytes.set(chunk, this.#usedBytes);
+    this.#usedBytes += EEXTEND_CHUNK_BYTES;
   }
 
   /** Sixteen `extend`s in order. */
   extendPage(offset: number, page: Uint8Array): void {
-    this.#reserve(EXTENDED_PAGE_WORDS);
-    if (page.byteOffset % 4 !== 0) {
-      for (let at = 0; at < PAGE_SIZE_BYTES; at += EEXTEND_CHUNK_BYTES) {
-        this.extend(offset + at, page.subarray(at, at + EEXTEND_CHUNK_BYTES));
-      }
-      return;
-    }
-    // A loop over words beats sixteen calls of `set`, each of which needs a subarray.
-    const source = new Uint32Array(page.buffer, page.byteOffset, PAGE_SIZE_BYTES / 4);
+    if (page.byteOffset % 8 !== 0) return this.extendPage(offset, page.slice());
+    this.#reserve(EXTENDED_PAGE_BYTES);
+    // One flat loop over quadwords takes a third of the time of sixteen `extend`s.
+    const source = new BigUint64Array(page.buffer, page.byteOffset, PAGE_SIZE_BYTES / 8);
+    const qwords = this.#qwords;
     const words = this.#words;
-    for (let from = 0; from < source.length; from += CHUNK_WORDS) {
-      this.#extendHeader(offset + from * 4);
-      const to = this.#used;
-      for (let i = 0; i < CHUNK_WORDS; i++) words[to + i] = source[from + i]!;
-      this.#used = to + CHUNK_WORDS;
+    const high = offset / 2 ** 32;
+    let to = this.#usedBytes / 8;
+    for (let from = 0; from < source.length; from += CHUNK_QWORDS) {
+      words[to * 2] = TAG_EEXTEND[0];
+      words[to * 2 + 1] = TAG_EEXTEND[1];
+      words[to * 2 + 2] = offset + from * 8;
+      words[to * 2 + 3] = high;
+      for (let i = 2; i < BLOCK_QWORDS; i++) qwords[to + i] = 0n;
+      to += BLOCK_QWORDS;
+      for (let i = 0; i < CHUNK_QWORDS; i++) qwords[to + i] = source[from + i]!;
+      to += CHUNK_QWORDS;
     }
+    this.#usedBytes = to * 8;
   }
 
   /** The digest of everything so far, 32 bytes; the measurement can go on afterwards. About 3 us. */
@@ -77,30 +83,24 @@ export class Measurement {
     return this.#hash.copy().digest();
   }
 
-  #extendHeader(offset: number): void {
-    const at = this.#block(TAG_EEXTEND);
-    this.#words[at + 2] = offset;
-    this.#words[at + 3] = offset / 2 ** 32;
-  }
-
-  /** Starts a block of zeros with a tag; returns where it is. */
+  /** Starts a block of zeros with a tag; returns the index of its first word. */
   #block(words: readonly [number, number]): number {
-    this.#reserve(BLOCK_WORDS);
-    const at = this.#used;
-    this.#words[at] = words[0];
-    this.#words[at + 1] = words[1];
-    for (let i = 2; i < BLOCK_WORDS; i++) this.#words[at + i] = 0;
-    this.#used = at + BLOCK_WORDS;
-    return at;
+    this.#reserve(BLOCK_BYTES);
+    const start = this.#usedBytes;
+    for (let i = 1; i < BLOCK_QWORDS; i++) this.#qwords[start / 8 + i] = 0n;
+    this.#words[start / 4] = words[0];
+    this.#words[start / 4 + 1] = words[1];
+    this.#usedBytes = start + BLOCK_BYTES;
+    return start / 4;
   }
 
-  #reserve(words: number): void {
-    if (this.#used + words > STAGED_WORDS) this.#flush();
+  #reserve(lengthBytes: number): void {
+    if (this.#usedBytes + lengthBytes > STAGED_BYTES) this.#flush();
   }
 
   #flush(): void {
-    this.#hash.update(this.#bytes.subarray(0, this.#used * 4));
-    this.#used = 0;
+    this.#hash.update(this.#bytes.subarray(0, this.#usedBytes));
+    this.#usedBytes = 0;
   }
 }
 
