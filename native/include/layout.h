@@ -199,6 +199,10 @@
 #define SESSION_ENCLAVES 64
 #define SESSION_RECORDS_OFFSET 4096
 #define SESSION_SIZE_BYTES 0x201000
+#define STUB_DEVICE_FIRST_MINOR 120
+#define STUB_DEVICE_MAJOR 10
+#define STUB_NOT_A_DEVICE 0x10000
+#define STUB_USER_ADDRESS_END 0x7ffffffff000
 #define SESSION_FLAGS_TRACE 1
 #define SESSION_FLAGS_ENDED 2
 #define STUB_FD_LOADER 1021
@@ -461,6 +465,7 @@
 #define THREAD_RECORD_RET 112
 #define THREAD_RECORD_OUT 120
 #define THREAD_RECORD_RUNS 216
+#define THREAD_RECORD_RUN_SEQUENCE 504
 #define SIZEOF_VMA_RECORD 32
 #define VMA_RECORD_START 0
 #define VMA_RECORD_END 8
@@ -1089,7 +1094,8 @@ struct thread_record {
 	int64_t ret; /* result */
 	uint64_t out[12]; /* further results */
 	struct run_record runs[12]; /* protections to apply before going on */
-	uint8_t reserved[8]; /* must be zero */
+	uint32_t run_sequence; /* answers with runs so far, this one included */
+	uint8_t reserved[4]; /* must be zero */
 };
 _Static_assert(sizeof(struct thread_record) == 512, "thread_record");
 _Static_assert(offsetof(struct thread_record, tid) == 0, "thread_record.tid");
@@ -1107,7 +1113,8 @@ _Static_assert(offsetof(struct thread_record, args) == 48, "thread_record.args")
 _Static_assert(offsetof(struct thread_record, ret) == 112, "thread_record.ret");
 _Static_assert(offsetof(struct thread_record, out) == 120, "thread_record.out");
 _Static_assert(offsetof(struct thread_record, runs) == 216, "thread_record.runs");
-_Static_assert(offsetof(struct thread_record, reserved) == 504, "thread_record.reserved");
+_Static_assert(offsetof(struct thread_record, run_sequence) == 504, "thread_record.run_sequence");
+_Static_assert(offsetof(struct thread_record, reserved) == 508, "thread_record.reserved");
 
 /* VMA_RECORD: docs/design.md */
 struct vma_record {

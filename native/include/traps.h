@@ -41,6 +41,11 @@
 	X(25, mremap) \
 	X(28, madvise)
 
+/* X(index, path): the device nodes. */
+#define DEVICE_NODES(X) \
+	X(0, "/dev/sgx_enclave") \
+	X(1, "/dev/sgx_provision")
+
 #ifdef VITRINE_FILTERS
 static const struct sock_filter filter_1[] = {
 	{ 0x20, 0, 0, 0x4 },

@@ -6,6 +6,7 @@
  * Spec: docs/design.md, "The channel" and "Inside the target".
  */
 import { array, i64, layout, reserved, u32, u64 } from '../lib/layout.ts';
+import { USER_ADDRESS_END } from '../lib/units.ts';
 
 export const PROTOCOL_MAGIC = 0x56_54_52_4e; // "VTRN"
 export const PROTOCOL_VERSION = 1;
@@ -30,6 +31,13 @@ export const StubFd = { LOADER: 1021, CHANNEL: 1022, UFFD: 1023 } as const;
 
 /** The real-time signal by which the host makes a thread come in. Never blocked, never visible to the program. */
 export const KICK_SIGNAL = 64;
+
+/** Op.IOCTL and Op.IDENTIFY: minus this number says that the inode is no device of ours. */
+export const STUB_NOT_A_DEVICE = 0x10000;
+/** Misc devices: major number, and the minor of the first node; the others follow in the order of `deviceNodes`. */
+export const STUB_DEVICE_MAJOR = 10;
+export const STUB_DEVICE_FIRST_MINOR = 120;
+export const STUB_USER_ADDRESS_END = USER_ADDRESS_END;
 
 export const SessionFlags = {
   /** Somebody reads the trace: entries, exits and AEX are reported. */

@@ -8,7 +8,11 @@
  *
  * Spec: linux/seccomp.h, linux/filter.h; docs/design.md, "Inside the target".
  */
+import { sgxDevices } from './sgx-uapi.ts';
 import { StubFd, StubMap } from './stub.ts';
+
+/** The nodes that a machine offers; Op.OPEN names them by index, STUB_DEVICE_FIRST_MINOR + index is the minor. */
+export const deviceNodes = [sgxDevices.enclave, sgxDevices.provision] as const;
 
 /** A condition on one argument (low 32 bits, all our conditions need no more). */
 export type TrapCondition =
@@ -219,6 +223,10 @@ export function generatedHeaders(): { path: string; text: string }[] {
     '/* X(number, name): every system call that arrives as SIGSYS, with its handler trap_<name>. */',
     '#define TRAPPED_CALLS(X) \\',
     numbers.map(([nr, name]) => `\tX(${nr}, ${name})`).join(' \\\n'),
+    '',
+    '/* X(index, path): the device nodes. */',
+    '#define DEVICE_NODES(X) \\',
+    deviceNodes.map((node, index) => `\tX(${index}, "${node.path}")`).join(' \\\n'),
     '',
     '#ifdef VITRINE_FILTERS',
     filterText(1),

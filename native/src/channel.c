@@ -1,0 +1,294 @@
+/*
+ * The way to the host: a mailbox per thread in shared memory; the socket rings when the host sleeps, carries
+ * descriptors, and tells by its end that one side is gone.
+ *
+ * A request: fill the record, state = REQUEST, set its bit in `pending` and in `summary`, and if the host sleeps send
+ * four bytes. The answer: state = DONE; a thread that waits in the kernel says so in `waiting` first.
+ */
+#include "stub.h"
+#include <linux/fcntl.h>
+#include <linux/futex.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <linux/socket.h>
+#include <linux/time_types.h>
+
+#define AF_UNIX 1
+#define SOCK_SEQPACKET 5
+#define SOL_SOCKET 1
+#define SCM_RIGHTS 1
+#define MSG_PEEK 2
+#define MSG_DONTWAIT 0x40
+#define MSG_NOSIGNAL 0x4000
+#define MSG_CMSG_CLOEXEC 0x40000000
+#define MSG_CTRUNC 8
+#define SPIN_ROUNDS 200
+
+struct msghdr { void *name; i32 name_length; void *iov; u64 iov_count; void *control; u64 control_length; u32 flags; };
+struct iov { void *base; u64 length; };
+struct rights { u64 length; i32 level, type; i32 fd; i32 pad; };
+
+static void pause(void) { asm volatile("pause"); }
+
+void lock(u32 *word)
+{
+	for (u32 spin = 0; __atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE); spin++) {
+		if (spin < 100)
+			pause();
+		else
+			sys(__NR_sched_yield);
+	}
+}
+
+void unlock(u32 *word)
+{
+	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+}
+
+/* ---- messages ---- */
+
+static i64 receive(void *data, u64 size, i32 *fd, u32 flags)
+{
+	struct rights rights = { 0 };
+	struct iov iov = { data, size };
+	struct msghdr message = { 0, 0, &iov, 1, &rights, sizeof rights, 0 };
+	i64 n;
+
+	do
+		n = sys(__NR_recvmsg, STUB_FD_CHANNEL, &message, flags);
+	while (n == -EINTR);
+	*fd = -1;
+	if (n >= 0 && message.control_length >= 20 && rights.type == SCM_RIGHTS)
+		*fd = rights.fd;
+	else if (n >= 0 && (message.flags & MSG_CTRUNC))
+		return -EMFILE;
+	return n;
+}
+
+i64 send_descriptor(i32 fd)
+{
+	u32 word = 0;
+	struct rights rights = { 20, SOL_SOCKET, SCM_RIGHTS, fd, 0 };
+	struct iov iov = { &word, sizeof word };
+	struct msghdr message = { 0, 0, &iov, 1, &rights, sizeof rights, 0 };
+
+	return sys(__NR_sendmsg, STUB_FD_CHANNEL, &message, MSG_NOSIGNAL);
+}
+
+/* The host's end shows as the kick signal. Off while descriptors are on their way, which would raise it, too. */
+static void watch_host(bool on)
+{
+	sys(__NR_fcntl, STUB_FD_CHANNEL, F_SETFL, on ? O_RDWR | FASYNC : O_RDWR);
+}
+
+/* ---- the session ---- */
+
+static i64 connect_to_host(void)
+{
+	struct { u16 family; char name[108]; } address = { AF_UNIX, { 0 } };
+	u64 length = strlen(launch.socket);
+	i64 fd = sys(__NR_socket, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0);
+
+	if (is_error(fd))
+		return fd;
+	if (length > 100)
+		return -EINVAL;
+	memcpy(address.name + 1, launch.socket, length);
+	i64 r = sys(__NR_connect, fd, &address, 2 + 1 + length);
+	if (!r)
+		r = sys(__NR_dup3, fd, STUB_FD_CHANNEL, O_CLOEXEC);
+	if (r == -EBADF) {
+		/* The soft limit is below our descriptors: lift it for a moment. */
+		u64 old[2], lifted[2];
+		sys(__NR_prlimit64, 0, 7, 0, old);
+		lifted[0] = STUB_FD_UFFD + 1;
+		lifted[1] = old[1];
+		sys(__NR_prlimit64, 0, 7, lifted, 0);
+		r = sys(__NR_dup3, fd, STUB_FD_CHANNEL, O_CLOEXEC);
+		sys(__NR_prlimit64, 0, 7, old, 0);
+	}
+	sys(__NR_close, fd);
+	return is_error(r) ? r : 0;
+}
+
+static bool open_session(void)
+{
+	struct stub_hello hello = { PROTOCOL_MAGIC, PROTOCOL_VERSION, process->pid, process->parent, { 0 } };
+	u32 word;
+	i32 memory;
+
+	if (connect_to_host())
+		return false;
+	if (sys(__NR_sendto, STUB_FD_CHANNEL, &hello, sizeof hello, MSG_NOSIGNAL, 0, 0) != sizeof hello)
+		return false;
+	if (receive(&word, sizeof word, &memory, MSG_CMSG_CLOEXEC) < 0 || memory < 0)
+		return false;
+	i64 at = sys(__NR_mmap, STUB_MAP_SESSION, SESSION_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		     memory, 0);
+	sys(__NR_close, memory);
+	if (at != STUB_MAP_SESSION || session->magic != PROTOCOL_MAGIC || session->version != PROTOCOL_VERSION)
+		die("the host speaks another protocol; are two versions of vitrine mixed?");
+	sys(__NR_madvise, STUB_MAP_SESSION, SESSION_SIZE_BYTES, MADV_DONTFORK);
+	sys(__NR_prctl, PR_SET_PTRACER, session->host_pid, 0, 0, 0);
+
+	i32 owner[2] = { 1 /* F_OWNER_PID */, (i32)process->pid };
+	sys(__NR_fcntl, STUB_FD_CHANNEL, 15 /* F_SETOWN_EX */, owner);
+	sys(__NR_fcntl, STUB_FD_CHANNEL, 10 /* F_SETSIG */, KICK_SIGNAL);
+	watch_host(true);
+	return true;
+}
+
+bool session_open(struct slot *slot)
+{
+	bool fresh = false;
+
+	if (process->connected)
+		return !process->ended;
+	lock(&process->lock);
+	if (!process->connected) {
+		process->ended = !open_session();
+		process->connected = fresh = true;
+	}
+	unlock(&process->lock);
+	if (process->ended)
+		return false;
+	if (fresh && process->parent)
+		vmas_introduce(slot);
+	return true;
+}
+
+/* ---- asking ---- */
+
+bool signal_waits(u64 mask)
+{
+	u64 pending = 0;
+
+	/* All signals are blocked here, so what is deliverable under the program's mask is still pending. */
+	sys(__NR_rt_sigpending, &pending, sizeof pending);
+	return pending & ~mask & ~RESERVED_SIGNALS;
+}
+
+static bool host_is_gone(void)
+{
+	u8 byte;
+	i64 n = sys(__NR_recvfrom, STUB_FD_CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0);
+	return n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR);
+}
+
+static void without_host(void)
+{
+	if (session->flags & SESSION_FLAGS_ENDED) {
+		process->ended = true;
+		return;
+	}
+	die("the host process has gone; this program cannot go on without its enclave devices");
+}
+
+void host_signal(void)
+{
+	if (process->connected && !process->ended && host_is_gone())
+		without_host();
+}
+
+static void ring(struct slot *slot)
+{
+	u32 word = slot->index / 32;
+
+	__atomic_fetch_or(&session->pending[word], 1u << slot->index % 32, __ATOMIC_SEQ_CST);
+	__atomic_fetch_or(&session->summary[word / 32], 1u << word % 32, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&session->host_sleeping, __ATOMIC_SEQ_CST))
+		sys(__NR_sendto, STUB_FD_CHANNEL, &slot->index, 4, MSG_NOSIGNAL | MSG_DONTWAIT, 0, 0);
+}
+
+/* Waits for DONE. A short spin, then the kernel; now and then a look whether a signal or the host's end is due. */
+static bool wait_for_answer(struct slot *slot, volatile struct thread_record *record)
+{
+	for (u32 i = 0; i < SPIN_ROUNDS; i++) {
+		if (__atomic_load_n(&record->state, __ATOMIC_ACQUIRE) == RECORD_STATE_DONE)
+			return true;
+		pause();
+	}
+	for (;;) {
+		struct __kernel_timespec timeout = { 0, 10 * 1000 * 1000 };
+
+		__atomic_store_n(&record->waiting, 1, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&record->state, __ATOMIC_SEQ_CST) != RECORD_STATE_DONE)
+			sys(__NR_futex, &record->state, FUTEX_WAIT, RECORD_STATE_REQUEST, &timeout, 0, 0);
+		record->waiting = 0;
+		if (__atomic_load_n(&record->state, __ATOMIC_ACQUIRE) == RECORD_STATE_DONE)
+			return true;
+		if (!record->interrupted && signal_waits(slot->mask))
+			record->interrupted = 1;
+		if (host_is_gone()) {
+			without_host();
+			return false;
+		}
+	}
+}
+
+i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
+{
+	if (!session_open(slot))
+		return -ENODEV;
+	volatile struct thread_record *record = RECORD(slot->index);
+	record->tid = slot->tid;
+	record->op = op;
+	record->interrupted = 0;
+	record->waiting = 0;
+	record->args[0] = a;
+	record->args[1] = b;
+	record->args[2] = c;
+	record->args[3] = d;
+	record->args[4] = e;
+	record->run_count = record->more_runs = record->descriptors = 0;
+	__atomic_store_n(&record->state, RECORD_STATE_REQUEST, __ATOMIC_SEQ_CST);
+	ring(slot);
+	if (!wait_for_answer(slot, record))
+		return -ENODEV;
+	record->state = RECORD_STATE_IDLE;
+	return record->ret;
+}
+
+void settle(struct slot *slot)
+{
+	volatile struct thread_record *record = RECORD(slot->index);
+
+	if (!process->connected || process->ended)
+		return;
+	for (;;) {
+		u32 count = record->run_count;
+		for (u32 i = 0; i < count && i < RUNS_PER_ANSWER; i++)
+			protect(record->runs[i].start, record->runs[i].end - record->runs[i].start, record->runs[i].prot);
+		record->run_count = 0;
+		if (!record->more_runs)
+			return;
+		i64 ret = record->ret;
+		u64 out[ARRAY_LENGTH(record->out)];
+		for (u32 i = 0; i < ARRAY_LENGTH(out); i++)
+			out[i] = record->out[i];
+		ask(slot, OP_MORE, 0, 0, 0, 0, 0);
+		record->ret = ret;
+		for (u32 i = 0; i < ARRAY_LENGTH(out); i++)
+			record->out[i] = out[i];
+	}
+}
+
+i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec)
+{
+	if (!session_open(slot))
+		return -ENODEV;
+	lock(&process->lock);
+	watch_host(false);
+	i64 r = ask(slot, op, a, b, 0, 0, 0);
+	if (r >= 0 && RECORD(slot->index)->descriptors) {
+		u32 word;
+		i32 fd;
+		i64 n = receive(&word, sizeof word, &fd, cloexec ? MSG_CMSG_CLOEXEC : 0);
+		r = n < 0 ? n : fd < 0 ? -EMFILE : fd;
+	}
+	watch_host(true);
+	if (process->connected && !process->ended && host_is_gone())
+		without_host();
+	unlock(&process->lock);
+	return r;
+}

@@ -1,0 +1,133 @@
+/*
+ * SIGSEGV and SIGBUS: a CPUID that faulted, ENCLU on a machine that has SGX itself, and enclave pages. The hardware's
+ * error code says little (a hole reads as absent, a key as a key), so the host decides from its tables.
+ */
+#include "stub.h"
+#include <asm/prctl.h>
+
+#define SGX_LEAF 0x12
+#define PATIENCE 100000         /* "mended" so often in a row at one place: the model and the mapping disagree */
+
+static struct sigcontext_64 *registers(ucontext_t *uc) { return (struct sigcontext_64 *)&uc->uc_mcontext; }
+
+static void native_cpuid(u32 leaf, u32 subleaf, u32 r[4])
+{
+	sys(__NR_arch_prctl, ARCH_SET_CPUID, 1);
+	asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(subleaf));
+	sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
+}
+
+/* Spec: SDM "CPUID", leaf 12H "Intel SGX Capability Enumeration". */
+static void emulate_cpuid(struct slot *slot, struct sigcontext_64 *regs)
+{
+	u32 leaf = (u32)regs->ax, subleaf = (u32)regs->cx, r[4];
+	bool sgx = session_open(slot);
+
+	native_cpuid(leaf, subleaf, r);
+	if (sgx && leaf == 0 && r[0] < SGX_LEAF)
+		r[0] = SGX_LEAF;
+	if (sgx && leaf == 7 && subleaf == 0) {
+		r[1] |= session->cpuid7_ebx;
+		r[2] |= session->cpuid7_ecx;
+	}
+	if (sgx && leaf == SGX_LEAF) {
+		for (u32 i = 0; i < 4; i++)
+			r[i] = 0;
+		if (subleaf < CPUID_SGX_SUBLEAVES) {
+			r[0] = session->cpuid_sgx[subleaf].eax;
+			r[1] = session->cpuid_sgx[subleaf].ebx;
+			r[2] = session->cpuid_sgx[subleaf].ecx;
+			r[3] = session->cpuid_sgx[subleaf].edx;
+		}
+	}
+	regs->ax = r[0];
+	regs->bx = r[1];
+	regs->cx = r[2];
+	regs->dx = r[3];
+	regs->ip += 2;
+}
+
+static bool is_cpuid(struct slot *slot, struct sigcontext_64 *regs)
+{
+	static const u8 cpuid[2] = { 0x0f, 0xa2 };
+	u8 code[2];
+
+	return regs->trapno == VECTOR_GP && !copy_user(code, (void *)inside_byte_address(slot, regs->ip), 2) &&
+	       !memcmp(code, cpuid, 2);
+}
+
+/* Not getting anywhere: better a clear end than a hang. */
+static void count_retry(struct slot *slot, u64 address)
+{
+	if (slot->retry_at != address) {
+		slot->retry_at = address;
+		slot->retries = 0;
+	}
+	if (++slot->retries > PATIENCE)
+		die("an enclave page faults again and again; this is a bug of vitrine, please report the trace");
+}
+
+static void on_enclave_page(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
+{
+	struct sigcontext_64 *regs = registers(uc);
+	u64 address = (u64)info->si_addr;
+	u32 access = regs->err & PF_ERROR_I ? 2 : regs->err & PF_ERROR_W ? 1 : 0;
+	volatile struct thread_record *record = RECORD(slot->index);
+	i64 verdict = ask(slot, OP_FAULT, address, access, slot->inside != 0, regs->ip, 0);
+	u32 vector = (u32)record->out[0], error = (u32)record->out[1];
+	u64 page = record->out[2];
+
+	settle(slot);
+	switch (verdict) {
+	case VERDICT_RETRY:
+		count_retry(slot, address);
+		return;
+	case VERDICT_FAULT:
+		if (slot->inside)
+			leave_by_exception(slot, uc, vector, error, page);
+		else
+			raise_exception(slot, uc, vector, error, page, 11, 2 /* SEGV_ACCERR */);
+		return;
+	case VERDICT_BUS:
+		if (slot->inside)
+			leave_by_bus_error(slot, uc, PF_ERROR_U | (access == 1 ? PF_ERROR_W : 0), ALIGN_DOWN(address, PAGE));
+		else
+			raise_exception(slot, uc, VECTOR_PF, PF_ERROR_U | (access == 1 ? PF_ERROR_W : 0),
+					ALIGN_DOWN(address, PAGE), 7, 2 /* BUS_ADRERR */);
+		return;
+	case VERDICT_ABORT_PAGE:
+		if (!slot->inside && abort_page(slot, uc, address))
+			return;
+	}
+	if (slot->inside)
+		leave_by_exception(slot, uc, VECTOR_PF, (u32)regs->err, ALIGN_DOWN(address, PAGE));
+	else
+		deliver(slot, signal, info, uc);
+}
+
+void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
+{
+	struct sigcontext_64 *regs = registers(uc);
+	u64 address = (u64)info->si_addr;
+
+	if (is_cpuid(slot, regs)) {
+		if (slot->inside)
+			leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
+		else
+			emulate_cpuid(slot, regs);
+		return;
+	}
+	/* With SGX in the processor but not for us, ENCLU is #GP or #PF, not #UD. */
+	if (signal == 11 && on_enclu(slot, uc))
+		return;
+	if (regs->trapno == VECTOR_PF && (is_enclave_range(address, 1) || in_elrange(slot, address))) {
+		on_enclave_page(slot, signal, info, uc);
+		return;
+	}
+	if (slot->inside) {
+		u32 vector = (u32)regs->trapno;
+		leave_by_exception(slot, uc, vector, (u32)regs->err, vector == VECTOR_PF ? ALIGN_DOWN(address, PAGE) : 0);
+		return;
+	}
+	deliver(slot, signal, info, uc);
+}

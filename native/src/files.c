@@ -1,0 +1,232 @@
+/*
+ * Device descriptors. A device descriptor is a memfd that the host handed out; it is known by its inode. Offset
+ * equals linear address in it, so a mapping lies right whatever offset the program passed (the driver ignores it).
+ */
+#include "stub.h"
+#include <asm/stat.h>
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+
+/* The host's answer for an inode that is no device of ours. */
+#define NOT_A_DEVICE (-(i64)STUB_NOT_A_DEVICE)
+
+/* The inode behind a descriptor if it may be a device of ours, else 0: only memfds can be. */
+static u64 inode_of(struct slot *slot, u64 fd)
+{
+	struct stat stat;
+
+	if (sys(__NR_fstat, (i32)fd, &stat) || !session_open(slot) || stat.st_dev != session->memfd_device)
+		return 0;
+	return stat.st_ino;
+}
+
+i64 open_device(struct trap *trap, u32 node, u64 flags)
+{
+	second_filter();
+	return ask_for_descriptor(trap->slot, OP_OPEN, node, flags, flags & O_CLOEXEC);
+}
+
+i64 trap_ioctl(struct trap *trap)
+{
+	struct slot *slot = trap->slot;
+	u64 inode = inode_of(slot, trap->args[0]);
+
+	if (!inode)
+		return pass(trap);
+	i64 r = ask(slot, OP_IOCTL, inode, (u32)trap->args[1], trap->args[2], 0, 0);
+	settle(slot);
+	if (r == NOT_A_DEVICE)
+		return pass(trap);
+	if (r == -ERESTARTSYS) {
+		trap->what = TRAP_RESTART;
+		return 0;
+	}
+	return r;
+}
+
+/* ---- what a device looks like to stat ---- */
+
+#define MAKEDEV(major, minor) ((u64)(major) << 8 | (u64)(minor))
+
+void fill_stat(struct stat *to, u32 node)
+{
+	struct stat directory = { 0 };
+
+	sys(__NR_stat, "/dev", &directory);
+	memset(to, 0, sizeof *to);
+	to->st_dev = directory.st_dev;
+	to->st_ino = 0x5600 + node;
+	to->st_mode = 0020660; /* a character device, read and write for owner and group */
+	to->st_nlink = 1;
+	/* As udev has it: root's, for a group that the caller belongs to. */
+	to->st_gid = (u32)sys(__NR_getegid);
+	to->st_rdev = MAKEDEV(STUB_DEVICE_MAJOR, STUB_DEVICE_FIRST_MINOR + node);
+	to->st_blksize = 4096;
+	to->st_ctime = to->st_mtime = to->st_atime = directory.st_mtime;
+}
+
+i64 device_of_descriptor(struct trap *trap, u64 fd)
+{
+	u64 inode = inode_of(trap->slot, fd);
+	return inode ? ask(trap->slot, OP_IDENTIFY, inode, 0, 0, 0, 0) : -1;
+}
+
+i64 trap_fstat(struct trap *trap)
+{
+	struct stat stat;
+	i64 node = device_of_descriptor(trap, trap->args[0]);
+
+	if (node < 0)
+		return pass(trap);
+	fill_stat(&stat, (u32)node);
+	return copy_user((void *)trap->args[1], &stat, sizeof stat);
+}
+
+/* ---- mappings ---- */
+
+static i64 unmap_piece(u64 start, u64 size, bool enclave, u64 unused)
+{
+	(void)unused;
+	return enclave ? sys(__NR_munmap, start, size) : 0;
+}
+
+/* Something else has taken the place of enclave mappings, or nothing has. */
+static void forget(struct slot *slot, u64 start, u64 size)
+{
+	vma_remove(start, size);
+	ask(slot, OP_MUNMAP, start, size, 0, 0, 0);
+	settle(slot);
+}
+
+static i64 map_device(struct trap *trap, u64 inode)
+{
+	u64 at = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE), prot = trap->args[2], flags = trap->args[3];
+	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
+	struct slot *slot = trap->slot;
+	i64 r;
+
+	if (!trap->args[1] || (trap->args[5] & (PAGE - 1)) || (fixed && (at & (PAGE - 1))))
+		return -EINVAL;
+	if (!size || size > STUB_USER_ADDRESS_END || (fixed && at > STUB_USER_ADDRESS_END - size))
+		return -ENOMEM;
+	if (!fixed || (flags & MAP_FIXED_NOREPLACE)) {
+		/* The kernel chooses, or checks, the address; what it gave is held while the host decides. */
+		u64 hold = flags & MAP_FIXED_NOREPLACE ? MAP_FIXED_NOREPLACE : 0;
+		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | hold, -1, 0);
+		if (is_error(r))
+			return r;
+		at = (u64)r;
+	}
+	r = ask(slot, OP_MMAP, inode, at, size, prot, flags);
+	if (!r) {
+		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_SHARED | MAP_FIXED, (i32)trap->args[4], at);
+		if (!is_error(r) && !(r = protect(at, size, prot)))
+			r = register_range(slot, at, size);
+		if (r) {
+			ask(slot, OP_MUNMAP, at, size, 0, 0, 0);
+		} else {
+			vma_add(at, size, inode, (u32)prot);
+			settle(slot);
+			return (i64)at;
+		}
+	}
+	if (!fixed || (flags & MAP_FIXED_NOREPLACE))
+		sys(__NR_munmap, at, size);
+	return r;
+}
+
+i64 trap_mmap(struct trap *trap)
+{
+	u64 flags = trap->args[3], size = ALIGN_UP(trap->args[1], PAGE);
+
+	if (!(flags & MAP_ANONYMOUS)) {
+		u64 inode = inode_of(trap->slot, trap->args[4]);
+		if (inode && ask(trap->slot, OP_IDENTIFY, inode, 0, 0, 0, 0) >= 0) {
+			second_filter();
+			return map_device(trap, inode);
+		}
+	}
+	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size)) {
+		i64 r = sys(__NR_mmap, trap->args[0], trap->args[1], trap->args[2], flags, trap->args[4], trap->args[5]);
+		if (!is_error(r))
+			forget(trap->slot, trap->args[0], size);
+		return r;
+	}
+	return pass(trap);
+}
+
+i64 trap_munmap(struct trap *trap)
+{
+	u64 start = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE);
+
+	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
+		return pass(trap);
+	i64 r = sys(__NR_munmap, start, size);
+	if (!r)
+		forget(trap->slot, start, size);
+	return r;
+}
+
+static i64 protect_piece(u64 start, u64 size, bool enclave, u64 prot)
+{
+	if (!enclave)
+		return sys(__NR_mprotect, start, size, prot);
+	i64 r = protect(start, size, prot);
+	if (!r)
+		vma_protect(start, size, (u32)prot);
+	return r;
+}
+
+i64 trap_mprotect(struct trap *trap)
+{
+	u64 start = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE);
+
+	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
+		return pass(trap);
+	i64 r = ask(trap->slot, OP_MPROTECT, start, size, trap->args[2], 0, 0);
+	if (!r)
+		r = vma_pieces(start, size, protect_piece, trap->args[2]);
+	settle(trap->slot);
+	return r;
+}
+
+i64 trap_pkey_mprotect(struct trap *trap)
+{
+	u64 start = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE);
+
+	/* Model: enclave mappings carry the stub's own key; a program's key on them is ignored. */
+	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
+		return pass(trap);
+	return trap_mprotect(trap);
+}
+
+i64 trap_mremap(struct trap *trap)
+{
+	u64 old = trap->args[0], old_size = ALIGN_UP(trap->args[1], PAGE), size = ALIGN_UP(trap->args[2], PAGE);
+
+	if (!is_enclave_range(old, old_size ? old_size : 1)) {
+		if ((trap->args[3] & 2 /* MREMAP_FIXED */) && is_enclave_range(trap->args[4], size)) {
+			i64 r = sys(__NR_mremap, old, trap->args[1], trap->args[2], trap->args[3], trap->args[4]);
+			if (!is_error(r))
+				forget(trap->slot, trap->args[4], size);
+			return r;
+		}
+		return pass(trap);
+	}
+	u64 to = trap->args[3] & 2 ? trap->args[4] : old;
+	i64 r = ask(trap->slot, OP_MREMAP, old, old_size, to, size, trap->args[3]);
+	if (r)
+		return r;
+	if (size < old_size)
+		vma_pieces(old + size, old_size - size, unmap_piece, 0), forget(trap->slot, old + size, old_size - size);
+	return (i64)old;
+}
+
+i64 trap_madvise(struct trap *trap)
+{
+	u64 start = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE);
+
+	if (!size || !is_enclave_range(start, size))
+		return pass(trap);
+	return ask(trap->slot, OP_MADVISE, start, size, trap->args[2], 0, 0);
+}

@@ -1,0 +1,128 @@
+/*
+ * A thread's slot: its header and its real alternate signal stack. While a thread is inside an enclave its FS base
+ * is the enclave's, so it is known by where its stack lies, never by TLS.
+ */
+#include "stub.h"
+#include <linux/mman.h>
+
+_Static_assert(sizeof(struct slot) <= 512, "the header leaves the slot to the stack");
+
+static u32 slots_lock, slots_used, next_look;
+/* Last slot seen for a thread id; a hint, always verified. */
+static u16 hints[4096];
+#define HINT(tid) hints[(tid) % ARRAY_LENGTH(hints)]
+
+static u64 stack_of(struct slot *slot)
+{
+	return (u64)slot + 1024;
+}
+
+void slots_start(void)
+{
+	u64 size = (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE;
+	i64 at = sys(__NR_mmap, STUB_MAP_SLOTS, size, PROT_READ | PROT_WRITE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+	if (at != STUB_MAP_SLOTS)
+		die("no room for signal stacks at the stub's address");
+	at = sys(__NR_mmap, STUB_MAP_PROCESS, PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (at != STUB_MAP_PROCESS || sys(__NR_madvise, STUB_MAP_PROCESS, PAGE, MADV_WIPEONFORK))
+		die("no page that fork wipes (needs Linux 4.14)");
+	process->pid = (u32)sys(__NR_getpid);
+}
+
+static bool is_dead(struct slot *slot)
+{
+	return slot->tid && sys(__NR_tgkill, process->pid, slot->tid, 0) == -ESRCH;
+}
+
+/* A free slot, one whose thread has gone, or the next unused one. */
+static struct slot *claim(u32 tid)
+{
+	struct slot *found = NULL;
+
+	lock(&slots_lock);
+	for (u32 tries = 0; tries < 8 && tries < slots_used && !found; tries++) {
+		struct slot *slot = SLOT(next_look++ % slots_used);
+		if (!slot->tid || is_dead(slot))
+			found = slot;
+	}
+	for (u32 i = 0; i < slots_used && !found && slots_used == STUB_MAP_SLOT_COUNT; i++)
+		if (!SLOT(i)->tid || is_dead(SLOT(i)))
+			found = SLOT(i);
+	if (!found) {
+		if (slots_used == STUB_MAP_SLOT_COUNT)
+			die("more threads than the stub has room for");
+		found = SLOT(slots_used);
+		found->index = slots_used++;
+	}
+	u32 index = found->index;
+	memset(found, 0, sizeof *found);
+	found->index = index;
+	found->tid = tid;
+	found->altstack.flags = SS_DISABLE;
+	HINT(tid) = (u16)index;
+	unlock(&slots_lock);
+	return found;
+}
+
+struct slot *slot_of_thread(u32 tid)
+{
+	struct slot *slot = SLOT(HINT(tid));
+	return slot->tid == tid ? slot : NULL;
+}
+
+static void use_stack(struct slot *slot, struct altstack *stack)
+{
+	*stack = (struct altstack){ stack_of(slot), 0, 0, STUB_MAP_SLOT_SIZE - 1024 };
+}
+
+/* The main thread, before any handler can run. */
+struct slot *first_slot(void)
+{
+	struct slot *slot = claim((u32)sys(__NR_gettid));
+	struct altstack stack;
+
+	use_stack(slot, &stack);
+	sys(__NR_sigaltstack, &stack, 0);
+	return slot;
+}
+
+/* A fork child: this thread is the only one, on its copy of the parent's slot. Nothing shared is its own. */
+static void adopt_process(struct slot *mine)
+{
+	u32 parent = mine->parent_pid;
+
+	process->pid = (u32)sys(__NR_getpid);
+	process->parent = parent;
+	slots_lock = 0;
+	next_look = 0;
+	for (u32 i = 0; i < slots_used; i++)
+		SLOT(i)->tid = 0;
+	mine->tid = (u32)sys(__NR_gettid);
+	mine->vfork_pid = 0;
+	HINT(mine->tid) = (u16)mine->index;
+	enclaves_forget();
+}
+
+struct slot *slot_of_handler(ucontext_t *uc)
+{
+	u64 at = (u64)uc;
+	struct slot *slot;
+
+	if (at >= STUB_MAP_SLOTS && at < STUB_MAP_SLOTS + (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE) {
+		slot = SLOT((at - STUB_MAP_SLOTS) / STUB_MAP_SLOT_SIZE);
+		if (!process->pid)
+			adopt_process(slot);
+		return slot;
+	}
+	/* A thread's first trap: it has no alternate stack yet. The frame we return through gives it ours. */
+	if (!process->pid)
+		die("a process without its thread's signal stack");
+	slot = slot_of_thread((u32)sys(__NR_gettid));
+	if (!slot)
+		slot = claim((u32)sys(__NR_gettid));
+	use_stack(slot, (struct altstack *)&uc->uc_stack);
+	slot->parent_pid = process->pid;
+	return slot;
+}

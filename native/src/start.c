@@ -1,0 +1,133 @@
+/*
+ * What every image needs before its program runs: descriptors, slots, handlers, the host, CPUID faulting, filters.
+ * The order matters: handlers before the filter that raises SIGSYS, CPUID before it faults.
+ */
+#define VITRINE_FILTERS
+#include "stub.h"
+#include <linux/fcntl.h>
+#include <linux/mman.h>
+#include <linux/prctl.h>
+#include <asm/prctl.h>
+#include <linux/resource.h>
+#include <linux/seccomp.h>
+#include <linux/filter.h>
+#include "../include/traps.h"
+
+bool key_on;
+u32 key, key_denied = 0x55555554;
+struct xsave_component xsave_components[64];
+u64 xsave_supported;
+bool second_filter_on;
+
+void complain(const char *text)
+{
+	char line[512], *end = line;
+
+	end = append(end, "vitrine: ");
+	for (const char *c = text; *c && end < line + sizeof line - 2; c++)
+		*end++ = *c;
+	*end++ = '\n';
+	sys(__NR_write, 2, line, end - line);
+}
+
+void die(const char *reason)
+{
+	complain(reason);
+	for (;;)
+		sys(__NR_kill, sys(__NR_getpid), 9);
+}
+
+static void cpuid(u32 leaf, u32 subleaf, u32 out[4])
+{
+	asm volatile("cpuid" : "=a"(out[0]), "=b"(out[1]), "=c"(out[2]), "=d"(out[3]) : "a"(leaf), "c"(subleaf));
+}
+
+static void learn_xsave(void)
+{
+	u32 r[4];
+
+	cpuid(0xd, 0, r);
+	xsave_supported = r[0] | (u64)r[3] << 32;
+	xsave_components[0] = (struct xsave_component){ 0, 160 };
+	xsave_components[1] = (struct xsave_component){ 160, 256 };
+	for (u32 i = 2; i < 63; i++)
+		if (xsave_supported >> i & 1) {
+			cpuid(0xd, i, r);
+			xsave_components[i] = (struct xsave_component){ r[1], r[0] };
+		}
+}
+
+/* Three high descriptors of our own. A low soft limit is lifted while they are made, and put back. */
+static void reserve_descriptors(void)
+{
+	struct rlimit old = { 0, 0 }, lifted;
+	i64 fd;
+
+	if (launch.state & STATE_FILTERED)
+		return;
+	sys(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &old);
+	fd = sys(__NR_open, "/proc/self/exe", O_RDONLY | O_CLOEXEC, 0);
+	if (is_error(fd))
+		die("cannot open /proc/self/exe; is /proc mounted?");
+	lifted = old;
+	if (lifted.rlim_cur <= STUB_FD_UFFD)
+		lifted.rlim_cur = STUB_FD_UFFD + 1;
+	sys(__NR_prlimit64, 0, RLIMIT_NOFILE, &lifted, 0);
+	if (is_error(sys(__NR_dup3, fd, STUB_FD_LOADER, 0)))
+		die("needs descriptors 1021 to 1023: raise the limit of open files (ulimit -Hn)");
+	sys(__NR_prlimit64, 0, RLIMIT_NOFILE, &old, 0);
+	sys(__NR_close, fd);
+}
+
+static void filter(const struct sock_filter *code, u16 length, u32 flags)
+{
+	struct sock_fprog program = { length, (struct sock_filter *)code };
+	i64 r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program);
+
+	if (r == -EACCES) {
+		/* An ordinary user may filter only after promising never to gain privileges by exec. */
+		sys(__NR_prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+		r = sys(__NR_seccomp, SECCOMP_SET_MODE_FILTER, flags | SECCOMP_FILTER_FLAG_SPEC_ALLOW, &program);
+	}
+	if (r)
+		die("cannot install a seccomp filter; a container profile or an old kernel forbids it");
+}
+
+void second_filter(void)
+{
+	if (__atomic_exchange_n(&second_filter_on, true, __ATOMIC_SEQ_CST))
+		return;
+	filter(filter_2, ARRAY_LENGTH(filter_2), SECCOMP_FILTER_FLAG_TSYNC);
+}
+
+i64 protect(u64 start, u64 size, u64 prot)
+{
+	/* Always with the key: a plain mprotect to PROT_EXEC alone would take the kernel's own execute-only key. */
+	return key_on ? sys(__NR_pkey_mprotect, start, size, prot, key) : sys(__NR_mprotect, start, size, prot);
+}
+
+static void allocate_key(void)
+{
+	i64 k = sys(__NR_pkey_alloc, 0, 1 /* PKEY_DISABLE_ACCESS */);
+
+	if (is_error(k))
+		return;
+	key_on = true;
+	key = (u32)k;
+}
+
+void stub_start(void)
+{
+	second_filter_on = launch.state & STATE_FILTERED_TWICE;
+	reserve_descriptors();
+	learn_xsave();
+	slots_start();
+	allocate_key();
+	struct slot *slot = first_slot();
+	slot->parent_pid = process->pid;
+	signals_start(launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
+	if (session_open(slot))
+		sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
+	if (!(launch.state & STATE_FILTERED))
+		filter(filter_1, ARRAY_LENGTH(filter_1), 0);
+}
