@@ -13,7 +13,9 @@ const RB = 0x87;
 export function aesCmac(key: Uint8Array, message: Uint8Array): Uint8Array {
   const k1 = double(cbcLastBlock(key, ZERO_BLOCK));
   const complete = message.length > 0 && message.length % BLOCK_BYTES === 0;
-  const padded = new Uint8Array(complete ? message.length : message.length + BLOCK_BYTES - (message.length % BLOCK_BYTES));
+  const padded = new Uint8Array(
+    complete ? message.length : message.length + BLOCK_BYTES - (message.length % BLOCK_BYTES),
+  );
   padded.set(message);
   if (!complete) padded[message.length] = 0x80;
   const mask = complete ? k1 : double(k1);

@@ -23,7 +23,8 @@ export const ENCLU_WRITE_ERROR_CODE = P | W | U | SGX;
 export const NOT_PRESENT_ERROR_CODE = U;
 
 export const hex = (value: number | bigint): string => formatInteger(value);
-export const hexBytes = (bytes: Uint8Array): string => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
+export const hexBytes = (bytes: Uint8Array): string =>
+  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 
 /** A fault for the EPCM's sake: #PF with the SGX bit, but #GP on processors with SGX1 only. */
 export function epcmFault(cpu: Processor, reason: Why, address = 0, errorCode = ENCLS_ERROR_CODE): Fault {
@@ -52,7 +53,10 @@ export function checkValid(cpu: Processor, page: EpcIndex): Fault | undefined {
 /** The page is valid and of the type. */
 export function checkType(cpu: Processor, page: EpcIndex, type: PageType, operand: string): Fault | undefined {
   if (cpu.epcm.typeIfValid(page) === type) return undefined;
-  return epcmFault(cpu, why(`${operand} is a valid ${pageTypeName(type)}`, pageTypeName(type), describeEntry(cpu, page)));
+  return epcmFault(
+    cpu,
+    why(`${operand} is a valid ${pageTypeName(type)}`, pageTypeName(type), describeEntry(cpu, page)),
+  );
 }
 
 /** SECINFO's reserved bits and bytes are zero. `secInfo` has 64 bytes. */
@@ -76,7 +80,9 @@ export function checkPermissions(flags: number): Fault | undefined {
 export function checkInElrange(secs: SecsPage, linAddr: number): Fault | undefined {
   if (secs.contains(linAddr)) return undefined;
   const end = secs.baseAddress + secs.sizeBytes;
-  return generalProtection(why('PAGEINFO.LINADDR is in ELRANGE', `${hex(secs.baseAddress)} .. ${hex(end - 1)}`, hex(linAddr)));
+  return generalProtection(
+    why('PAGEINFO.LINADDR is in ELRANGE', `${hex(secs.baseAddress)} .. ${hex(end - 1)}`, hex(linAddr)),
+  );
 }
 
 export function checkNotInitialised(secs: SecsPage): Fault | undefined {
@@ -94,14 +100,21 @@ export function checkModifiable(cpu: Processor, page: EpcIndex): Code | undefine
   if (!cpu.epcm.pending(page) && !cpu.epcm.modified(page)) return undefined;
   return sgxCode(
     SgxCode.SGX_PAGE_NOT_MODIFIABLE,
-    why('EPCM.PENDING and EPCM.MODIFIED are 0', 'neither', describeEntry(cpu, page), 'the enclave has to EACCEPT the last change first'),
+    why(
+      'EPCM.PENDING and EPCM.MODIFIED are 0',
+      'neither',
+      describeEntry(cpu, page),
+      'the enclave has to EACCEPT the last change first',
+    ),
   );
 }
 
 /** The SGX2 leaves are #GP (unknown leaf) on a processor without SGX2. */
 export function checkSgx2(cpu: Processor): Fault | undefined {
   if (cpu.profile.sgx2) return undefined;
-  return generalProtection(why('the leaf is supported', 'a processor with SGX2', `${cpu.profile.name}, which has SGX1 only`));
+  return generalProtection(
+    why('the leaf is supported', 'a processor with SGX2', `${cpu.profile.name}, which has SGX1 only`),
+  );
 }
 
 /**
@@ -112,7 +125,10 @@ export function checkTracked(cpu: Processor, page: EpcIndex, secs: SecsPage): Co
   const needed = cpu.epcm.trackEpoch(page);
   const remedy = 'ETRACK, then make every thread inside leave once';
   if (secs.epoch < needed) {
-    return sgxCode(SgxCode.SGX_NOT_TRACKED, why('ETRACK ran since the page was changed', `epoch ${needed}`, `epoch ${secs.epoch}`, remedy));
+    return sgxCode(
+      SgxCode.SGX_NOT_TRACKED,
+      why('ETRACK ran since the page was changed', `epoch ${needed}`, `epoch ${secs.epoch}`, remedy),
+    );
   }
   const left = cpu.threads.enteredBefore(secs.index, needed);
   if (left === 0) return undefined;

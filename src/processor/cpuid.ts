@@ -59,7 +59,12 @@ export function cpuidOverrides(profile: ProcessorProfile, sections: readonly Epc
       ecx: 0,
       edx: profile.maxEnclaveSizeLog2_32 | (profile.maxEnclaveSizeLog2_64 << 8),
     }),
-    sgx(1, { eax: low(profile.attributes), ebx: high(profile.attributes), ecx: low(profile.xfrm), edx: high(profile.xfrm) }),
+    sgx(1, {
+      eax: low(profile.attributes),
+      ebx: high(profile.attributes),
+      ecx: low(profile.xfrm),
+      edx: high(profile.xfrm),
+    }),
     ...sections.map((section, i) => sgx(2 + i, sectionRegisters(section))),
   ];
 }
@@ -83,9 +88,9 @@ export function cpuid(
 function sectionRegisters({ baseAddress, sizeBytes }: EpcSection): CpuidRegisters {
   const size = BigInt(sizeBytes);
   return {
-    eax: low(baseAddress) | SECTION_TYPE_EPC,
+    eax: low(baseAddress | BigInt(SECTION_TYPE_EPC)),
     ebx: high(baseAddress),
-    ecx: low(size) | SECTION_PROPERTY,
+    ecx: low(size | BigInt(SECTION_PROPERTY)),
     edx: high(size),
   };
 }

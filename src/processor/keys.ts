@@ -57,6 +57,10 @@ export function einitTokenKey(cpu: Processor, tokenBytes: Uint8Array): Uint8Arra
 }
 
 function derive(cpu: Processor, dependencies: ValuesOf<typeof KeyDependencies>): Uint8Array {
-  const deviceKey = createHash('sha256').update('vitrine device key').update(cpu.fuses.sealFuses).digest().subarray(0, 16);
+  const deviceKey = createHash('sha256')
+    .update('vitrine device key')
+    .update(cpu.fuses.sealFuses)
+    .digest()
+    .subarray(0, 16);
   return aesCmac(deviceKey, KeyDependencies.encode(dependencies));
 }

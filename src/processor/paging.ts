@@ -32,7 +32,12 @@ export interface PageIdentity {
   readonly flags: bigint;
 }
 
-export function sealPage(key: Uint8Array, version: bigint, identity: PageIdentity, page: Uint8Array): { sealed: Uint8Array; mac: Uint8Array } {
+export function sealPage(
+  key: Uint8Array,
+  version: bigint,
+  identity: PageIdentity,
+  page: Uint8Array,
+): { sealed: Uint8Array; mac: Uint8Array } {
   const cipher = createCipheriv(ALGORITHM, key, iv(version)).setAAD(header(identity));
   const sealed = cipher.update(page);
   cipher.final();

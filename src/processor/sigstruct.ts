@@ -103,5 +103,7 @@ function toInteger(littleEndian: Uint8Array): bigint {
 
 function short(value: bigint): string {
   const digits = value.toString(16);
-  return digits.length <= 16 ? `0x${digits}` : `0x${digits.slice(0, 8)}...${digits.slice(-8)} (${digits.length * 4} bits)`;
+  return digits.length <= 16
+    ? `0x${digits}`
+    : `0x${digits.slice(0, 8)}...${digits.slice(-8)} (${digits.length * 4} bits)`;
 }

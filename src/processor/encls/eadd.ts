@@ -42,7 +42,9 @@ export function eadd(cpu: Processor, operands: EaddOperands, page: EpcIndex): Le
   const type = typeOf(flags);
   const refused =
     checkEpcPage(cpu, page, 'the destination') ??
-    (isPageAligned(linAddr) ? undefined : generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)))) ??
+    (isPageAligned(linAddr)
+      ? undefined
+      : generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)))) ??
     checkEpcPage(cpu, operands.secs, 'PAGEINFO.SECS') ??
     checkSecInfoReserved(secInfo) ??
     checkAddableType(type) ??

@@ -37,7 +37,9 @@ export function eaug(cpu: Processor, operands: EaugOperands, page: EpcIndex): Le
   const refused =
     checkSgx2(cpu) ??
     checkEpcPage(cpu, page, 'the destination') ??
-    (isPageAligned(linAddr) ? undefined : generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)))) ??
+    (isPageAligned(linAddr)
+      ? undefined
+      : generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)))) ??
     checkEpcPage(cpu, operands.secs, 'PAGEINFO.SECS') ??
     checkUnused(cpu, page) ??
     (secInfo && checkSecInfo(secInfo)) ??
@@ -60,6 +62,8 @@ function checkSecInfo(secInfo: Uint8Array) {
     checkSecInfoReserved(secInfo) ??
     (flags === REG_RW
       ? undefined
-      : generalProtection(why('SECINFO asks for PT_REG with R and W', SecInfoFlags.format(REG_RW), SecInfoFlags.format(flags))))
+      : generalProtection(
+          why('SECINFO asks for PT_REG with R and W', SecInfoFlags.format(REG_RW), SecInfoFlags.format(flags)),
+        ))
   );
 }

@@ -22,7 +22,8 @@ export function eblock(cpu: Processor, page: EpcIndex): LeafResult {
     const code = epcm.type(page) === PageType.SECS ? SgxCode.SGX_PG_IS_SECS : SgxCode.SGX_NOTBLOCKABLE;
     return sgxCode(code, why('EPCM.PT is PT_REG, PT_TCS or PT_TRIM', 'a page of an enclave', found));
   }
-  if (epcm.blocked(page)) return sgxCode(SgxCode.SGX_BLKSTATE, why('EPCM.BLOCKED is 0', 'a page not yet blocked', found));
+  if (epcm.blocked(page))
+    return sgxCode(SgxCode.SGX_BLKSTATE, why('EPCM.BLOCKED is 0', 'a page not yet blocked', found));
   epcm.block(page);
   epcm.setTrackEpoch(page, cpu.secs(epcm.secsOf(page)).epoch + 1);
   return ok();

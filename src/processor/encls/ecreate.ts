@@ -110,7 +110,9 @@ function checkSecs(cpu: Processor, bytes: Uint8Array) {
     return generalProtection(why('SECS.BASEADDR is canonical', 'a canonical address', hex(baseAddr)));
   }
   if (!mode64 && baseAddr >> 32n !== 0n) {
-    return generalProtection(why('SECS.BASEADDR of a 32-bit enclave is below 4 GiB', 'less than 0x100000000', hex(baseAddr)));
+    return generalProtection(
+      why('SECS.BASEADDR of a 32-bit enclave is below 4 GiB', 'less than 0x100000000', hex(baseAddr)),
+    );
   }
   const maxLog2 = mode64 ? profile.maxEnclaveSizeLog2_64 : profile.maxEnclaveSizeLog2_32;
   if (size >> BigInt(maxLog2) !== 0n) {
@@ -119,11 +121,18 @@ function checkSecs(cpu: Processor, bytes: Uint8Array) {
     );
   }
   if (size < 2n * BigInt(PAGE_SIZE_BYTES) || (size & (size - 1n)) !== 0n) {
-    return generalProtection(why('SECS.SIZE is a power of two of at least two pages', 'a power of two from 0x2000', hex(size)));
+    return generalProtection(
+      why('SECS.SIZE is a power of two of at least two pages', 'a power of two from 0x2000', hex(size)),
+    );
   }
   if ((baseAddr & (size - 1n)) !== 0n) {
     return generalProtection(
-      why('SECS.BASEADDR is aligned to SECS.SIZE', `a multiple of ${hex(size)}`, hex(baseAddr), 'reserve twice the size and trim'),
+      why(
+        'SECS.BASEADDR is aligned to SECS.SIZE',
+        `a multiple of ${hex(size)}`,
+        hex(baseAddr),
+        'reserve twice the size and trim',
+      ),
     );
   }
   if ((attributes & ~profile.attributes) !== 0n) {

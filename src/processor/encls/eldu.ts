@@ -29,7 +29,13 @@ export interface ElduOperands {
  * another. #PF: an operand is not in the EPC, `page` is in use, `vaPage` is no valid PT_VA, the SECS is none.
  * SGX_MAC_COMPARE_FAIL: bytes, PCMD, address, enclave or version are not those of the eviction; nothing changes.
  */
-export function eldu(cpu: Processor, operands: ElduOperands, page: EpcIndex, vaPage: EpcIndex, vaSlot: number): LeafResult {
+export function eldu(
+  cpu: Processor,
+  operands: ElduOperands,
+  page: EpcIndex,
+  vaPage: EpcIndex,
+  vaSlot: number,
+): LeafResult {
   const { linAddr, srcPage } = operands;
   const pcmd = Pcmd.decode(operands.pcmd);
   const flags = Number(pcmd.secInfo.flags & 0xffffn);

@@ -57,6 +57,10 @@ function checkOldType(cpu: Processor, page: EpcIndex, newType: number): Fault | 
   if (oldType === PageType.REG || (oldType === PageType.TCS && newType === PageType.TRIM)) return undefined;
   return epcmFault(
     cpu,
-    why('EPCM.PT is PT_REG, or PT_TCS when it becomes PT_TRIM', 'PT_REG', `${describeEntry(cpu, page)}, to become ${pageTypeName(newType)}`),
+    why(
+      'EPCM.PT is PT_REG, or PT_TCS when it becomes PT_TRIM',
+      'PT_REG',
+      `${describeEntry(cpu, page)}, to become ${pageTypeName(newType)}`,
+    ),
   );
 }

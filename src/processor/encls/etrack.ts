@@ -20,7 +20,12 @@ export function etrack(cpu: Processor, secsIndex: EpcIndex): LeafResult {
   if (late > 0) {
     return sgxCode(
       SgxCode.SGX_PREV_TRK_INCMPL,
-      why('all threads that entered before the last ETRACK have left', '0 threads', `${late}`, 'interrupt the processors they run on'),
+      why(
+        'all threads that entered before the last ETRACK have left',
+        '0 threads',
+        `${late}`,
+        'interrupt the processors they run on',
+      ),
     );
   }
   secs.epoch++;

@@ -32,12 +32,19 @@ export interface SlotOccupied extends Code {
  * SGX_PAGE_NOT_BLOCKED, SGX_NOT_TRACKED: pages of enclaves. SGX_CHILD_PRESENT: an SECS with pages in EPC.
  * SGX_VA_SLOT_OCCUPIED: the slot was in use; done all the same.
  */
-export function ewb(cpu: Processor, page: EpcIndex, vaPage: EpcIndex, vaSlot: number): Ok<EvictedPage> | Fault | Code | SlotOccupied {
+export function ewb(
+  cpu: Processor,
+  page: EpcIndex,
+  vaPage: EpcIndex,
+  vaSlot: number,
+): Ok<EvictedPage> | Fault | Code | SlotOccupied {
   const refused =
     checkEpcPage(cpu, page, 'RCX') ??
     checkVaSlot(vaSlot) ??
     checkEpcPage(cpu, vaPage, 'RDX') ??
-    (page === vaPage ? generalProtection(why('RCX and RDX are different EPC pages', 'another page', `${vaPage}`)) : undefined) ??
+    (page === vaPage
+      ? generalProtection(why('RCX and RDX are different EPC pages', 'another page', `${vaPage}`))
+      : undefined) ??
     checkValid(cpu, page) ??
     checkType(cpu, vaPage, PageType.VA, 'RDX') ??
     checkEvictable(cpu, page);
@@ -49,7 +56,12 @@ export function ewb(cpu: Processor, page: EpcIndex, vaPage: EpcIndex, vaSlot: nu
   slots[vaSlot] = evicted.version;
   cpu.epcm.remove(page);
   if (occupant === 0n) return ok(evicted.page);
-  const reason = why('the VA slot is empty', '0', `version ${occupant}`, 'the page that had this version can never be loaded again');
+  const reason = why(
+    'the VA slot is empty',
+    '0',
+    `version ${occupant}`,
+    'the page that had this version can never be loaded again',
+  );
   return { ...sgxCode(SgxCode.SGX_VA_SLOT_OCCUPIED, reason), value: evicted.page };
 }
 
@@ -70,7 +82,10 @@ function checkEvictable(cpu: Processor, page: EpcIndex): Code | undefined {
     }
     default:
       if (!epcm.blocked(page)) {
-        return sgxCode(SgxCode.SGX_PAGE_NOT_BLOCKED, why('EPCM.BLOCKED is 1', 'EBLOCK before EWB', describeEntry(cpu, page)));
+        return sgxCode(
+          SgxCode.SGX_PAGE_NOT_BLOCKED,
+          why('EPCM.BLOCKED is 1', 'EBLOCK before EWB', describeEntry(cpu, page)),
+        );
       }
       return checkTracked(cpu, page, cpu.secs(epcm.secsOf(page)));
   }
@@ -83,7 +98,12 @@ function evict(cpu: Processor, page: EpcIndex): { page: EvictedPage; version: bi
   const linAddr = isChild ? epcm.page(page) * PAGE_SIZE_BYTES : 0;
   const flags = BigInt(epcm.secInfoFlags(page));
   const version = cpu.takeVersion();
-  const { sealed, mac } = sealPage(cpu.pagingKey, version, { enclaveId, linAddr: BigInt(linAddr), flags }, takeBytes(cpu, page));
+  const { sealed, mac } = sealPage(
+    cpu.pagingKey,
+    version,
+    { enclaveId, linAddr: BigInt(linAddr), flags },
+    takeBytes(cpu, page),
+  );
   const pcmd = Pcmd.encode({ secInfo: { flags }, enclaveId, mac });
   return { page: { sealed, pcmd, linAddr }, version };
 }

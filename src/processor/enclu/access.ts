@@ -27,7 +27,11 @@ export interface EnclaveAccess {
 export function resolve(access: EnclaveAccess, address: number, operand: string): LeafResult<EpcIndex> {
   const page = access.lookup(pageOf(address));
   if (page !== undefined) return ok(page);
-  return pageFault(address, NOT_PRESENT_ERROR_CODE, why(`${operand} is in the EPC and mapped`, 'a present page', hex(address)));
+  return pageFault(
+    address,
+    NOT_PRESENT_ERROR_CODE,
+    why(`${operand} is in the EPC and mapped`, 'a present page', hex(address)),
+  );
 }
 
 export function checkOperandInElrange(access: EnclaveAccess, address: number, operand: string): Fault | undefined {
@@ -37,7 +41,9 @@ export function checkOperandInElrange(access: EnclaveAccess, address: number, op
 
 export function checkAligned(address: number, alignBytes: number, operand: string): Fault | undefined {
   if (address % alignBytes === 0) return undefined;
-  return generalProtection(why(`${operand} is ${alignBytes}-byte aligned`, `a multiple of ${alignBytes}`, hex(address)));
+  return generalProtection(
+    why(`${operand} is ${alignBytes}-byte aligned`, `a multiple of ${alignBytes}`, hex(address)),
+  );
 }
 
 /** May enclave code with these rights use the page as ordinary memory at this address? */

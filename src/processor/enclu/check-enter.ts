@@ -140,17 +140,23 @@ function checkAlignedOffset(offset: bigint, field: string): Fault | undefined {
 
 function checkFlags(flags: bigint): Fault | undefined {
   if ((flags & ~TcsFlags.known) === 0n) return undefined;
-  return generalProtection(why('TCS.FLAGS reserved bits are zero', `a part of ${TcsFlags.format(TcsFlags.known)}`, TcsFlags.format(flags)));
+  return generalProtection(
+    why('TCS.FLAGS reserved bits are zero', `a part of ${TcsFlags.format(TcsFlags.known)}`, TcsFlags.format(flags)),
+  );
 }
 
 /** The thread runs 64-bit code, so the enclave must be of that mode, and XFRM must be enabled in XCR0. */
 function checkMode(cpu: Processor, secs: SecsPage): Fault | undefined {
   const { attributes, xfrm } = secs.fields;
   if ((attributes & Attributes.mask.MODE64BIT) === 0n) {
-    return generalProtection(why('the thread is in the mode of SECS.ATTRIBUTES.MODE64BIT', 'MODE64BIT', Attributes.format(attributes)));
+    return generalProtection(
+      why('the thread is in the mode of SECS.ATTRIBUTES.MODE64BIT', 'MODE64BIT', Attributes.format(attributes)),
+    );
   }
   if ((xfrm & ~cpu.profile.xcr0) === 0n) return undefined;
-  return generalProtection(why('SECS.XFRM is enabled in XCR0', `a part of ${Xfrm.format(cpu.profile.xcr0)}`, Xfrm.format(xfrm)));
+  return generalProtection(
+    why('SECS.XFRM is enabled in XCR0', `a part of ${Xfrm.format(cpu.profile.xcr0)}`, Xfrm.format(xfrm)),
+  );
 }
 
 function checkAexNotify(secs: SecsPage, flags: bigint): Fault | undefined {
@@ -165,7 +171,12 @@ function checkCssa(tcs: TcsParameters, leaf: number, { checkState }: CheckEnterO
   if (leaf === Enclu.EENTER) {
     if (tcs.cssa < tcs.nssa) return undefined;
     return generalProtection(
-      why('TCS.CSSA is below TCS.NSSA', `less than ${tcs.nssa}`, `${tcs.cssa}`, 'ERESUME an interrupted entry first, or build with more SSA frames'),
+      why(
+        'TCS.CSSA is below TCS.NSSA',
+        `less than ${tcs.nssa}`,
+        `${tcs.cssa}`,
+        'ERESUME an interrupted entry first, or build with more SSA frames',
+      ),
     );
   }
   if (tcs.cssa > 0) return undefined;
@@ -213,7 +224,9 @@ function checkTargets(
     cpu.contents.read(access.secs, pageOf(address), address % PAGE_SIZE_BYTES, bytes);
     ({ rip: target, fsBase, gsBase } = Gprsgx.decode(bytes));
   }
-  return checkCanonical(target, 'the target RIP') ?? checkCanonical(fsBase, 'FS base') ?? checkCanonical(gsBase, 'GS base');
+  return (
+    checkCanonical(target, 'the target RIP') ?? checkCanonical(fsBase, 'FS base') ?? checkCanonical(gsBase, 'GS base')
+  );
 }
 
 function checkCanonical(address: bigint, name: string): Fault | undefined {
@@ -223,5 +236,7 @@ function checkCanonical(address: bigint, name: string): Fault | undefined {
 
 function checkInactive(state: bigint): Fault | undefined {
   if (state === TcsState.INACTIVE) return undefined;
-  return generalProtection(why('TCS.STATE is INACTIVE', 'a TCS that no thread is in', 'ACTIVE', 'another thread is inside through this TCS'));
+  return generalProtection(
+    why('TCS.STATE is INACTIVE', 'a TCS that no thread is in', 'ACTIVE', 'another thread is inside through this TCS'),
+  );
 }

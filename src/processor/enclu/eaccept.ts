@@ -76,7 +76,13 @@ function checkCombination(flags: number): Fault | undefined {
 function checkTarget(cpu: Processor, access: EnclaveAccess, page: EpcIndex, address: number): Fault | undefined {
   const { epcm } = cpu;
   if (epcm.isChild(page) && !epcm.blocked(page) && epcm.secsOf(page) === access.secs) return undefined;
-  return operandFault(cpu, page, address, 'RCX is a page of this enclave', 'valid PT_REG, PT_TCS or PT_TRIM, not BLOCKED');
+  return operandFault(
+    cpu,
+    page,
+    address,
+    'RCX is a page of this enclave',
+    'valid PT_REG, PT_TCS or PT_TRIM, not BLOCKED',
+  );
 }
 
 /** PR is not compared. */

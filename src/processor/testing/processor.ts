@@ -46,7 +46,9 @@ export interface TestProcessor {
   readonly threads: FakeThreads;
 }
 
-export function testProcessor(options: Partial<ProcessorOptions> & { readonly profileName?: string } = {}): TestProcessor {
+export function testProcessor(
+  options: Partial<ProcessorOptions> & { readonly profileName?: string } = {},
+): TestProcessor {
   const contents = new MapContents();
   const threads = new FakeThreads();
   const cpu = new Processor({
