@@ -1,4 +1,4 @@
-// `npm run build`: what the published package holds. dist/ is the compiled TypeScript, prebuilds/linux-x64/ the loader.
+// `npm run build`: what the published package holds. dist/ is the compiled TypeScript, prebuilds/linux-x64/ the stub.
 
 import { chmodSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -13,7 +13,6 @@ must('tsc', '-p', 'tsconfig.build.json');
 must('make', '-s', '-C', 'native');
 const prebuilds = path.join(root, 'prebuilds', 'linux-x64');
 mkdirSync(prebuilds, { recursive: true });
-for (const file of ['vitrine-loader']) {
-  cpSync(path.join(root, 'native', 'build', file), path.join(prebuilds, file));
-  chmodSync(path.join(prebuilds, file), 0o755);
-}
+const stub = path.join(prebuilds, 'vitrine-stub');
+cpSync(path.join(root, 'native', 'build', 'vitrine-stub'), stub);
+chmodSync(stub, 0o755);

@@ -1,6 +1,6 @@
 // Makes a fresh clone ready to use, in one call: `node scripts/setup.mjs run|dev`.
 //
-//   run   what `npm start` and `vitrine run` need: run-time packages, Node 24 or later, the native loader
+//   run   what `npm start` and `vitrine run` need: run-time packages, Node 24 or later, the stub
 //   dev   the same with the development tools, for `npm test`
 //
 // Prints what it does and how much it fetches; prints nothing when nothing is to be done.
@@ -190,7 +190,7 @@ function requireCompiler() {
 
 async function buildNative() {
   const key = nativeKey();
-  await step('Compiling the native loader', 'make', ['-s', '-C', 'native']);
+  await step('Compiling the stub (native, C)', 'make', ['-s', '-C', 'native']);
   fs.mkdirSync(path.dirname(nativeStamp), { recursive: true });
   fs.writeFileSync(nativeStamp, key);
 }
