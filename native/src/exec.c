@@ -93,7 +93,7 @@ i64 open_executable(int directory, const char *path, int flags)
 	if (!*path && !own)
 		return -ENOENT;
 	fd = own ? directory : open_path(directory, path, flags);
-	if (is_error(fd))
+	if (!own && is_error(fd))
 		return fd;
 	r = check_executable(fd);
 	if (!r)
@@ -124,9 +124,11 @@ static bool is_blank(char c)
 static i64 split_script_line(char *line, i64 length, const char **interpreter, const char **argument)
 {
 	char *end = line, *at = line + 2;
+	bool ends;
 
 	while (end < line + length && *end && *end != '\n')
 		end++;
+	ends = end < line + length && *end == '\n';
 	if (end == line + SCRIPT_LINE) {
 		/* No end of line in sight: allowed when at least the interpreter's name is whole. */
 		char *name = at;
@@ -145,7 +147,7 @@ static i64 split_script_line(char *line, i64 length, const char **interpreter, c
 	while (is_blank(*at))
 		at++;
 	if (!*at)
-		return -ENOEXEC;
+		return ends ? -ENOEXEC : -EACCES; /* without a line's end the kernel opens "", a directory */
 	*interpreter = at;
 	*argument = NULL;
 	while (*at && !is_blank(*at))

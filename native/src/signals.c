@@ -339,6 +339,11 @@ void on_signal(int signal, siginfo_t *info, ucontext_t *uc)
 	/* A nested fault of the stub's own access to enclave memory: the page is away. */
 	if ((signal == 11 || signal == 7) && info->si_code > 0 && alias_fault(slot, uc, (u64)info->si_addr))
 		return;
+	if (slot->step.moved) {
+		abort_page_end(slot, uc);
+		if (signal == 5 && regs->trapno == VECTOR_DB && !slot->step.traced)
+			return;
+	}
 	slot->mask = *mask_of(uc);
 	if (slot->inside)
 		open_memory();

@@ -142,6 +142,12 @@ struct slot {
 	u32 parent_pid;                 /* the process that claimed it: a fork child's parent */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
 	struct action *overlay;
+	struct {
+		u64 page;               /* two private pages of 0xff */
+		u64 mask, delta[2], value[2];
+		u8 moved, reg[2];       /* how many registers stand elsewhere for one step */
+		bool string, traced;
+	} step;                         /* abort-page.c */
 	u64 scratch[4];                 /* a mask handed to the kernel by a call that goes on in the program */
 };
 
@@ -257,9 +263,9 @@ bool resume_from_ssa(const struct entry *entry, ucontext_t *uc, u32 frame);
 
 /* ---- abort-page.c --------------------------------------------------------------------------------------------------- */
 
-/* Lets one instruction outside see all ones where it reads enclave memory; false: it cannot be decoded. */
+/* Lets one instruction outside see all ones where it reads enclave memory; false: it cannot be done. */
 bool abort_page(struct slot *slot, ucontext_t *uc, u64 address);
-bool abort_page_step_done(struct slot *slot, ucontext_t *uc);
+void abort_page_end(struct slot *slot, ucontext_t *uc);
 
 /* ---- fault.c ------------------------------------------------------------------------------------------------------ */
 
