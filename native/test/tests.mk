@@ -1,0 +1,52 @@
+# The stub's tests: `make test` builds and runs all. Each prints "ok WHAT" or fails.
+
+T = $(BUILD)/test
+TEST_CFLAGS = -O2 -g -std=gnu11 -Wall -Wextra -Werror -MMD -MP
+LOADER_PARTS = loader elf vdso exec paths lib
+LOADER_OBJECTS = $(LOADER_PARTS:%=$(BUILD)/%.c.o) $(BUILD)/start.S.o $(T)/standins.o
+
+TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show
+
+REPORTS = dynamic static static-pie no-pie aligned exec-stack
+dynamic_FLAGS =
+static_FLAGS = -static
+static-pie_FLAGS = -static-pie
+no-pie_FLAGS = -no-pie
+aligned_FLAGS = -DALIGNED=0x200000 -Wl,-z,max-page-size=0x200000
+exec-stack_FLAGS = -z execstack
+
+test: all $(TESTS:%=$(T)/%) $(T)/loader $(REPORTS:%=$(T)/report-%)
+	$(T)/image-test $(BUILD)/vitrine-stub
+	$(T)/loader-test $(T)/loader $(REPORTS:%=$(T)/report-%)
+	$(T)/loader vitrine-stub 0 $(T)/vdso-test vdso-test
+	$(T)/paths-test
+	$(T)/hostile-test $(T)/report-dynamic
+	$(T)/loader vitrine-stub 0 $(T)/exec-test exec-test $(T)/loader $(T)/show $(T)/exec-test
+
+# The loader alone, without the rest of the stub: it needs no host.
+$(T)/loader: $(LOADER_OBJECTS)
+	$(CC) $(LDFLAGS) -o $@ $^
+
+# Parts of the stub in an ordinary program.
+HOSTED = $(T)/hosted.o $(T)/standins.o $(BUILD)/lib.c.o $(BUILD)/elf.c.o $(BUILD)/exec.c.o $(BUILD)/paths.c.o
+$(T)/paths-test $(T)/hostile-test $(T)/exec-test: $(HOSTED)
+
+# vdso-test asks ld.so for linux-vdso.so.1; to be linked it needs something of that name.
+$(T)/vdso-test: $(T)/linux-vdso.so.1
+vdso-test_FLAGS = -Wl,--no-as-needed $(T)/linux-vdso.so.1
+$(T)/linux-vdso.so.1: test/vdso-name.c test/vdso.map | $(T)
+	$(CC) -shared -nostdlib -Wl,-soname,linux-vdso.so.1 -Wl,--version-script,test/vdso.map -o $@ $<
+
+$(T)/%.o: test/%.c | $(T)
+	$(CC) $(CFLAGS) -c -o $@ $<
+
+$(REPORTS:%=$(T)/report-%): $(T)/report-%: test/report.c | $(T)
+	$(CC) $(TEST_CFLAGS) $($*_FLAGS) -o $@ $<
+
+$(TESTS:%=$(T)/%): $(T)/%: test/%.c | $(T)
+	$(CC) $(TEST_CFLAGS) -o $@ $(filter %.c %.o,$^) $($*_FLAGS)
+
+$(T): | $(BUILD)
+	mkdir -p $@
+
+-include $(wildcard $(T)/*.d)
