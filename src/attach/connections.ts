@@ -1,0 +1,145 @@
+/**
+ * Who is connected. A process image connects, says Hello and gets its shared area; it is gone when its process ends
+ * (pidfd), when its socket closes, or when a new image of the same process says Hello: after fork a child may still
+ * hold its parent's socket, so no single one of the three is enough.
+ */
+import { Hello, PROTOCOL_MAGIC, PROTOCOL_VERSION } from '../abi/stub.ts';
+import { Waiter } from './linux/events.ts';
+import { close, read } from './linux/files.ts';
+import { HostError } from './linux/library.ts';
+import { openPidfd } from './linux/processes.ts';
+import { accept, peerCredentials, receive, send } from './linux/sockets.ts';
+import { SessionArea, type SessionFacts } from './session-area.ts';
+import { Session } from './session.ts';
+
+export interface ConnectionsOptions {
+  /** Listening socket. */
+  readonly listener: number;
+  /** An eventfd that only serves to end a wait. */
+  readonly wakeUp: number;
+  readonly facts: SessionFacts;
+  /** A session has got its area. */
+  readonly onStart: (session: Session) => void;
+  /** A session is over; what it held must be let go before this returns. */
+  readonly onEnd: (session: Session) => void;
+  /** A sentence for the user. */
+  readonly complain: (sentence: string) => void;
+}
+
+const message = new Uint8Array(64);
+
+export class Connections {
+  readonly #options: ConnectionsOptions;
+  readonly #waiter = new Waiter();
+  readonly #onReadable = new Map<number, () => void>();
+  readonly #sessions = new Map<number, Session>();
+
+  constructor(options: ConnectionsOptions) {
+    this.#options = options;
+    this.#watch(options.listener, () => this.#acceptAll());
+    this.#watch(options.wakeUp, () => read(options.wakeUp, message.subarray(0, 8)));
+  }
+
+  /** Sessions past Hello. */
+  [Symbol.iterator](): Iterator<Session> {
+    return this.#sessions.values();
+  }
+
+  find(pid: number): Session | undefined {
+    return this.#sessions.get(pid);
+  }
+
+  /** Handles what has happened on the sockets, waiting up to `timeoutMs` for something (-1 = for ever). */
+  poll(timeoutMs: number): void {
+    for (const fd of this.#waiter.wait(timeoutMs)) this.#onReadable.get(fd)?.();
+  }
+
+  /** Ends a process that breaks the protocol: a program that overwrote its stub, or one that is not ours. */
+  expel(session: Session, reason: string): void {
+    this.#options.complain(`process ${session.pid} ${reason}; it is killed`);
+    try {
+      process.kill(session.pid, 'SIGKILL');
+    } catch {
+      // Gone already, or another user's: in either case it is no longer served.
+    }
+    this.#end(session);
+  }
+
+  #acceptAll(): void {
+    for (let socket = accept(this.#options.listener); socket !== undefined; socket = accept(this.#options.listener)) {
+      const { pid, uid } = peerCredentials(socket);
+      const pidfd = this.#mayConnect(uid) ? tryPidfd(pid) : -1;
+      if (pidfd < 0) {
+        close(socket);
+        continue;
+      }
+      const session = new Session(pid, socket, pidfd);
+      this.#watch(socket, () => this.#onMessage(session));
+      this.#watch(pidfd, () => this.#end(session));
+    }
+  }
+
+  /** Any process of the machine can reach an abstract socket. Root's targets may have changed their user. */
+  #mayConnect(uid: number): boolean {
+    const own = process.getuid!();
+    return own === 0 || uid === own;
+  }
+
+  #onMessage(session: Session): void {
+    for (let got = receive(session.socket, message); got !== undefined; got = receive(session.socket, message)) {
+      for (const fd of got.descriptors) {
+        if (session.uffd >= 0) close(session.uffd);
+        session.uffd = fd;
+      }
+      if (got.lengthBytes === 0) return this.#end(session);
+      if (session.area === undefined && !this.#onHello(session, got.lengthBytes)) return;
+    }
+  }
+
+  /** False when the session is over. */
+  #onHello(session: Session, lengthBytes: number): boolean {
+    if (lengthBytes !== Hello.sizeBytes) {
+      this.expel(session, `introduced itself with ${lengthBytes} bytes instead of ${Hello.sizeBytes}`);
+      return false;
+    }
+    const hello = Hello.decode(message);
+    if (hello.magic !== PROTOCOL_MAGIC || hello.version !== PROTOCOL_VERSION) {
+      this.expel(session, `speaks protocol ${hello.version}, this is ${PROTOCOL_VERSION}: rebuild the stub`);
+      return false;
+    }
+    session.parentPid = hello.parentPid;
+    const previous = this.#sessions.get(session.pid);
+    if (previous !== undefined) this.#end(previous);
+    this.#sessions.set(session.pid, session);
+    const area = new SessionArea(this.#options.facts);
+    session.area = area;
+    this.#options.onStart(session);
+    const sent = send(session.socket, message.subarray(0, 4), area.fd);
+    area.closeFd();
+    if (!sent) this.#end(session);
+    return sent;
+  }
+
+  #end(session: Session): void {
+    if (!this.#onReadable.delete(session.socket)) return;
+    this.#onReadable.delete(session.pidfd);
+    if (this.#sessions.get(session.pid) === session) this.#sessions.delete(session.pid);
+    this.#options.onEnd(session);
+    session.dispose();
+  }
+
+  #watch(fd: number, onReadable: () => void): void {
+    this.#onReadable.set(fd, onReadable);
+    this.#waiter.add(fd);
+  }
+}
+
+/** -1 when the process is gone or not visible from here. */
+function tryPidfd(pid: number): number {
+  try {
+    return openPidfd(pid);
+  } catch (error) {
+    if (error instanceof HostError) return -1;
+    throw error;
+  }
+}

@@ -1,0 +1,53 @@
+/**
+ * Open device files. What a program gets is a memfd, known by its inode wherever it goes: dup, fork, SCM_RIGHTS,
+ * mappings after close. Whether anybody still has it is asked of the kernel: the program's open file description
+ * holds an exclusive flock, so our own try for it succeeds exactly when no descriptor and no mapping is left.
+ */
+import { OpenFlags } from '../abi/linux.ts';
+import { CONTENTS_SIZE_BYTES } from './contents.ts';
+import { close, createMemfd, identify, reopen, Seal, tryLock } from './linux/files.ts';
+
+export interface DeviceFile<F> {
+  readonly file: F;
+  readonly inode: number;
+  /** Our own description. */
+  readonly fd: number;
+}
+
+export class DeviceFiles<F> {
+  readonly #byInode = new Map<number, DeviceFile<F>>();
+
+  get count(): number {
+    return this.#byInode.size;
+  }
+
+  /** A new file and a descriptor for the program, which the caller sends and then closes. */
+  create(name: string, file: F, openFlags: number): { deviceFile: DeviceFile<F>; programFd: number } {
+    const first = createMemfd(name, CONTENTS_SIZE_BYTES, Seal.SHRINK | Seal.GROW);
+    const programFd = reopen(first, openFlags & OpenFlags.bit.O_ACCMODE);
+    if (!tryLock(programFd)) throw new Error('a fresh memfd is locked');
+    const deviceFile = { file, inode: identify(first).inode, fd: first };
+    this.#byInode.set(deviceFile.inode, deviceFile);
+    return { deviceFile, programFd };
+  }
+
+  find(inode: number): DeviceFile<F> | undefined {
+    return this.#byInode.get(inode);
+  }
+
+  [Symbol.iterator](): Iterator<DeviceFile<F>> {
+    return this.#byInode.values();
+  }
+
+  /** Removes and returns the files that nobody has any more; the caller closes them with `dispose`. */
+  takeUnreferenced(): DeviceFile<F>[] {
+    const gone = [...this.#byInode.values()].filter(({ fd }) => tryLock(fd));
+    for (const { inode } of gone) this.#byInode.delete(inode);
+    return gone;
+  }
+
+  dispose(deviceFile: DeviceFile<F>): void {
+    close(deviceFile.fd);
+  }
+}
+

@@ -1,0 +1,198 @@
+/**
+ * Serves targets: finds their requests in the shared areas and lets the model answer. One thread owns all of it and
+ * never waits for a target.
+ *
+ * The host does not busy-wait: after a short while without requests it says in every session that it sleeps, and
+ * waits in epoll; a stub that sees this rings its socket.
+ */
+import { Op, SessionFlags } from '../abi/stub.ts';
+import type { OpenFile } from '../devices/device-table.ts';
+import type { Machine } from '../machine/machine.ts';
+import type { Trace } from '../trace/events.ts';
+import { Connections } from './connections.ts';
+import type { MemfdContents } from './contents.ts';
+import { DeviceFiles } from './device-files.ts';
+import { close } from './linux/files.ts';
+import { send } from './linux/sockets.ts';
+import { adopt } from './requests/processes.ts';
+import { DONE, type Reply } from './requests/reply.ts';
+import { handlers } from './requests/table.ts';
+import type { Mailbox, SessionFacts } from './session-area.ts';
+import type { Session } from './session.ts';
+import { TargetPort } from './target-port.ts';
+
+/** How long to look for further requests before sleeping: going to sleep and being woken costs about as much. */
+const LINGER_MS = 0.03;
+/** How long requests may keep the host from looking at its sockets. */
+const SOCKETS_EVERY_MS = 1;
+/** When to look for files that nobody holds any more: soon after somebody let go of one, and now and then. */
+const SWEEP_SOON_MS = 10;
+const SWEEP_MS = 1000;
+
+interface LongRequest {
+  readonly session: Session;
+  readonly box: Mailbox;
+  readonly steps: Generator<void, Reply>;
+}
+
+export interface HostOptions {
+  readonly machine: Machine;
+  readonly files: DeviceFiles<OpenFile>;
+  readonly contents: MemfdContents;
+  readonly trace: Trace;
+  readonly facts: SessionFacts;
+  /** Listening socket. */
+  readonly listener: number;
+  /** An eventfd, rung when `stopping` may have changed. */
+  readonly wakeUp: number;
+  /** Whether the main program has ended: the host then stays only for those who still have an enclave. */
+  readonly stopping: () => boolean;
+  /** A sentence for the user. */
+  readonly complain: (sentence: string) => void;
+}
+
+export class Host {
+  readonly machine: Machine;
+  readonly trace: Trace;
+  readonly files: DeviceFiles<OpenFile>;
+  readonly complain: (sentence: string) => void;
+  readonly #contents: MemfdContents;
+  readonly #stopping: () => boolean;
+  readonly #connections: Connections;
+  #long: LongRequest[] = [];
+  #sweepAt = Number.POSITIVE_INFINITY;
+
+  constructor(options: HostOptions) {
+    this.machine = options.machine;
+    this.trace = options.trace;
+    this.files = options.files;
+    this.complain = options.complain;
+    this.#contents = options.contents;
+    this.#stopping = options.stopping;
+    this.#connections = new Connections({
+      ...options,
+      onStart: (session) => {
+        session.port = new TargetPort(session, () => this.#contents.flush());
+      },
+      onEnd: (session) => this.#onEnd(session),
+    });
+  }
+
+  /** Serves until the main program has ended and nobody holds a device file any more. */
+  run(): void {
+    let lastWork = performance.now();
+    let lastSockets = lastWork;
+    while (!this.#stopping() || this.files.count > 0) {
+      const worked = this.#serveRequests() || this.#long.length > 0;
+      this.#serveLongRequests();
+      const now = performance.now();
+      if (now >= this.#sweepAt) this.sweep();
+      if (worked) lastWork = now;
+      if (!worked && now - lastWork > LINGER_MS) {
+        this.#sleep();
+        lastWork = lastSockets = performance.now();
+      } else if (now - lastSockets > SOCKETS_EVERY_MS) {
+        lastSockets = now;
+        this.#connections.poll(0);
+      }
+    }
+    for (const session of this.#connections) session.area?.raiseFlags(SessionFlags.ENDED);
+  }
+
+  sessionOf(pid: number): Session | undefined {
+    return this.#connections.find(pid);
+  }
+
+  /** Rights in an enclave were cut: entries that were checked before are stale in every process. */
+  raiseGeneration(enclaveId: number): void {
+    this.#contents.flush();
+    for (const session of this.#connections) session.raiseGeneration(enclaveId);
+  }
+
+  /** Gives back every device file that nobody holds any more. */
+  sweep(): void {
+    for (const deviceFile of this.files.takeUnreferenced()) {
+      const { file } = deviceFile;
+      for (const session of this.#connections) session.forgetEnclave(file.id);
+      this.machine.devices.release(file);
+      this.#contents.flush();
+      this.files.dispose(deviceFile);
+    }
+    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : performance.now() + SWEEP_MS;
+  }
+
+  /** Somebody is about to let go of something. */
+  sweepSoon(): void {
+    this.#sweepAt = Math.min(this.#sweepAt, performance.now() + SWEEP_SOON_MS);
+  }
+
+  #serveRequests(): boolean {
+    let worked = false;
+    for (const session of this.#connections) {
+      if (session.area?.hasRequests !== true) continue;
+      worked = true;
+      for (const box of session.area.takeRequests()) {
+        this.#serve(session, box);
+        if (this.#connections.find(session.pid) !== session) break;
+      }
+    }
+    return worked;
+  }
+
+  #serve(session: Session, box: Mailbox): void {
+    const { op } = box;
+    const { mm, port } = session;
+    port!.caller = box;
+    port!.map.forget();
+    if (op === Op.ADOPT && mm === undefined) {
+      return this.#reply(session, box, adopt(this, session, box));
+    }
+    const handler = handlers.get(op);
+    if (handler === undefined || mm === undefined) {
+      return this.#connections.expel(session, `asked for operation ${op}, which does not exist or not yet`);
+    }
+    const reply = handler({ host: this, session, mm, box });
+    if ('next' in reply) this.#long.push({ session, box, steps: reply });
+    else this.#reply(session, box, reply);
+  }
+
+  /** One slice of each long request. */
+  #serveLongRequests(): void {
+    if (this.#long.length === 0) return;
+    for (const request of this.#long.splice(0)) {
+      const { session, box, steps } = request;
+      session.port!.caller = box;
+      const step = steps.next();
+      if (step.done === true) this.#reply(session, box, step.value);
+      else this.#long.push(request);
+    }
+  }
+
+  #reply(session: Session, box: Mailbox, { ret, out, descriptor }: Reply): void {
+    this.#contents.flush();
+    session.putRuns(box);
+    if (descriptor !== undefined) {
+      const sent = send(session.socket, new Uint8Array(Uint32Array.of(box.index).buffer), descriptor.fd);
+      if (descriptor.closeAfter) close(descriptor.fd);
+      if (!sent) return this.#connections.expel(session, 'does not read its messages');
+    }
+    box.answer(ret, out ?? [], descriptor === undefined ? 0 : 1);
+  }
+
+  #onEnd(session: Session): void {
+    const abandoned = this.#long.filter((request) => request.session === session);
+    this.#long = this.#long.filter((request) => request.session !== session);
+    for (const { steps } of abandoned) steps.return(DONE);
+    if (session.mm !== undefined) this.machine.kernel.exitProcess(session.mm);
+    this.#contents.flush();
+    this.sweepSoon();
+  }
+
+  #sleep(): void {
+    for (const { area } of this.#connections) if (area !== undefined) area.hostSleeping = true;
+    const asked = [...this.#connections].some(({ area }) => area?.hasRequests);
+    const timeoutMs = Number.isFinite(this.#sweepAt) ? Math.max(1, Math.ceil(this.#sweepAt - performance.now())) : -1;
+    this.#connections.poll(asked ? 0 : timeoutMs);
+    for (const { area } of this.#connections) if (area !== undefined) area.hostSleeping = false;
+  }
+}

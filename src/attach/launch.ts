@@ -1,0 +1,111 @@
+/**
+ * Runs one program as a target: starts the machine's worker, then the program under the stub, passes on signals that
+ * only we got, and waits for the end.
+ */
+import { spawn } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
+import { readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { constants } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { MAIN_ENDED, type MachineOrder, type MachineReady } from './protocol.ts';
+
+export interface LaunchOptions {
+  /** Absolute path of the stub. */
+  readonly stub: string;
+  /** Absolute path of the program. */
+  readonly executable: string;
+  /** What the program gets, argv[0] included. */
+  readonly argv: readonly string[];
+  readonly machine: Omit<MachineOrder, 'socketName' | 'control'>;
+}
+
+/** How the program ended. */
+export type Ending = { readonly exitCode: number } | { readonly signal: NodeJS.Signals };
+
+/** Throws what the worker or the start of the stub threw: both are our own failures, not the program's. */
+export async function launch({ stub, executable, argv, machine }: LaunchOptions): Promise<Ending> {
+  const inherited = inheritedDescriptors();
+  const control = new SharedArrayBuffer(4);
+  const socketName = `vitrine-${process.pid}-${randomBytes(8).toString('hex')}`;
+  const order: MachineOrder = { ...machine, socketName, control };
+  const worker = new Worker(new URL(`machine.worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData: order });
+  const workerEnded = new Promise<void>((resolve, reject) => {
+    worker.once('exit', () => resolve());
+    worker.once('error', reject);
+  });
+  const ready = new Promise<MachineReady>((resolve) => worker.once('message', resolve));
+  const { wakeUp } = await Promise.race([ready, workerEnded.then(() => Promise.reject(new Error('the machine ended')))]);
+
+  const child = spawn(stub, [socketName, '0', executable, ...argv], { argv0: 'vitrine-stub', stdio: inherited });
+  const stopForwarding = forwardSignals((signal) => child.kill(signal));
+  const ended = new Promise<Ending>((resolve, reject) => {
+    child.once('error', reject);
+    child.once('exit', (exitCode, signal) => resolve(signal === null ? { exitCode: exitCode ?? 0 } : { signal }));
+  });
+  try {
+    const ending = await Promise.race([ended, workerEnded.then(() => ended)]);
+    Atomics.store(new Int32Array(control), MAIN_ENDED, 1);
+    writeSync(wakeUp, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
+    await workerEnded;
+    return ending;
+  } finally {
+    stopForwarding();
+  }
+}
+
+/**
+ * What the program inherits: standard input, output and error, and every other descriptor that we were given. Node
+ * marks all of them close-on-exec, so they must be named. Node's own are epoll and event descriptors, and pipes of
+ * which we hold both ends.
+ */
+function inheritedDescriptors(): number[] {
+  const links = new Map<number, string>();
+  for (const name of readdirSync('/proc/self/fd')) {
+    try {
+      links.set(Number(name), readlinkSync(`/proc/self/fd/${name}`));
+    } catch {
+      // The descriptor of the directory that was being read.
+    }
+  }
+  const isNodes = (link: string): boolean =>
+    link.startsWith('anon_inode:') || (link.startsWith('pipe:') && [...links.values()].filter((other) => other === link).length > 1);
+  const stdio = [0, 1, 2];
+  for (const [fd, link] of links) if (fd > 2 && !isNodes(link)) stdio[fd] = fd;
+  return stdio;
+}
+
+/** Signals that users and supervisors send to one process. */
+const FORWARDED: readonly NodeJS.Signals[] = ['SIGTERM', 'SIGHUP', 'SIGUSR1', 'SIGUSR2', 'SIGINT', 'SIGQUIT'];
+/** Those that a terminal sends to the whole foreground group, so that the program has got them already. */
+const FROM_TERMINAL: readonly NodeJS.Signals[] = ['SIGINT', 'SIGQUIT'];
+
+function forwardSignals(send: (signal: NodeJS.Signals) => void): () => void {
+  const listeners = FORWARDED.map((signal) => {
+    const listener = (): void => {
+      if (!FROM_TERMINAL.includes(signal) || !isForegroundGroup()) send(signal);
+    };
+    process.on(signal, listener);
+    return () => process.off(signal, listener);
+  });
+  return () => {
+    for (const stop of listeners) stop();
+  };
+}
+
+/** Whether our process group is the one that the terminal sends its signals to. */
+function isForegroundGroup(): boolean {
+  const stat = readFileSync('/proc/self/stat', 'latin1');
+  const [, , processGroup, , , foregroundGroup] = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return processGroup === foregroundGroup;
+}
+
+/** Ends this process as the program ended: with its code, or by the same signal and without a core file of ours. */
+export async function endLike(ending: Ending): Promise<never> {
+  if ('exitCode' in ending) process.exit(ending.exitCode);
+  const { forbidCoreDump } = await import('./linux/processes.ts');
+  forbidCoreDump();
+  process.kill(process.pid, ending.signal);
+  // Signals that Node ignores, or that take their time.
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  process.exit(128 + constants.signals[ending.signal]);
+}

@@ -1,0 +1,56 @@
+/** Touches of enclave pages that did not work: the model mends them or says which exception they are. */
+import { Verdict } from '../../abi/stub.ts';
+import type { FaultVerdict } from '../../kernel/fault.ts';
+import type { Why } from '../../lib/outcome.ts';
+import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
+import { faulted, hex, trace, type Caller, type Reply } from './reply.ts';
+
+const accesses = ['read', 'write', 'exec'] as const;
+
+/** FAULT(address, access, inside, RIP). */
+export function fault(caller: Caller): Reply {
+  const { mm, box } = caller;
+  const address = box.arg(0);
+  const access = accesses[box.arg(1)] ?? 'read';
+  const inside = box.arg(2) !== 0;
+  const rip = box.arg(3);
+  if (address >= USER_ADDRESS_END) return { ret: Verdict.NOT_OURS };
+  const startMs = performance.now();
+  const verdict = mm.fault({ page: pageOf(address), access, inside, via: 'access' });
+  trace(caller, () => ({
+    kind: 'fault',
+    name: '#PF',
+    detail: `${access} ${hex(address)} ${inside ? 'inside' : 'outside'} rip=${hex(rip)}`,
+    durationUs: (performance.now() - startMs) * 1000,
+    ...describe(verdict),
+  }));
+  return replyTo(verdict);
+}
+
+/** LOAD(address): the stub itself needs the page (TCS, SSA frame) to be there. */
+export function load({ mm, box }: Caller): Reply {
+  const address = box.arg(0);
+  if (address >= USER_ADDRESS_END) return { ret: Verdict.NOT_OURS };
+  return replyTo(mm.fault({ page: pageOf(address), access: 'read', inside: true, via: 'leaf' }));
+}
+
+function replyTo(verdict: FaultVerdict): Reply {
+  switch (verdict.kind) {
+    case 'retry':
+      return { ret: Verdict.RETRY };
+    case 'fault':
+      return faulted(verdict.fault);
+    case 'bus':
+      return { ret: Verdict.BUS };
+    case 'abort-page':
+      return { ret: Verdict.ABORT_PAGE };
+    case 'not-ours':
+      return { ret: Verdict.NOT_OURS };
+  }
+}
+
+function describe(verdict: FaultVerdict): { result: string; why?: Why } {
+  if (verdict.kind === 'fault') return { result: `#PF(${hex(verdict.fault.errorCode)})`, why: verdict.fault.why };
+  if (verdict.kind === 'bus') return { result: 'SIGBUS', why: verdict.why };
+  return { result: verdict.kind };
+}

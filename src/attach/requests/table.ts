@@ -1,0 +1,29 @@
+/** Which handler answers which request; ADOPT, the first of every process, is apart in processes.ts. */
+import { Op } from '../../abi/stub.ts';
+import { enter, event, leaf, sync } from './threads.ts';
+import { fault, load } from './faults.ts';
+import { ioctl } from './ioctl.ts';
+import { madvise, mmap, mprotect, mremap, munmap } from './mappings.ts';
+import { alias, identify, open } from './open.ts';
+import { more, userfaultfd } from './processes.ts';
+import type { Handler } from './reply.ts';
+
+export const handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
+  [Op.OPEN, open],
+  [Op.IDENTIFY, identify],
+  [Op.IOCTL, ioctl],
+  [Op.MMAP, mmap],
+  [Op.MPROTECT, mprotect],
+  [Op.MUNMAP, munmap],
+  [Op.MREMAP, mremap],
+  [Op.MADVISE, madvise],
+  [Op.FAULT, fault],
+  [Op.LOAD, load],
+  [Op.ENTER, enter],
+  [Op.LEAF, leaf],
+  [Op.SYNC, sync],
+  [Op.EVENT, event],
+  [Op.ALIAS, alias],
+  [Op.MORE, more],
+  [Op.UFFD, userfaultfd],
+]);

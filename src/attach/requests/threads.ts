@@ -1,0 +1,133 @@
+/** Threads entering, leaving and working inside enclaves: what the processor model has to say about it. */
+import { Enclu, SgxCode } from '../../abi/sgx-arch.ts';
+import { Event, Verdict } from '../../abi/stub.ts';
+import { Errno } from '../../lib/errno.ts';
+import { generalProtection, why, type Fault, type LeafResult, type Why } from '../../lib/outcome.ts';
+import type { TcsParameters } from '../../processor/enclu/check-enter.ts';
+import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
+import type { TraceKind } from '../../trace/events.ts';
+import { DONE, faulted, hex, refused, trace, type Caller, type Reply } from './reply.ts';
+
+const leafNames = new Map<number, string>(Object.entries(Enclu).map(([name, number]) => [number, name]));
+const leafName = (leaf: number): string => leafNames.get(leaf) ?? `ENCLU[${leaf}]`;
+
+const notCanonical = (operand: string, value: number): Fault =>
+  generalProtection(why(`${operand} is an address of the program`, `below ${hex(USER_ADDRESS_END)}`, hex(value)));
+
+/** ENTER(TCS address, AEP, leaf): whether the thread may enter, and all that the stub needs to let it. */
+export function enter(caller: Caller): Reply {
+  const { session, mm, box } = caller;
+  const tcsAddress = box.arg(0);
+  const aep = box.bigArg(1);
+  const leaf = box.arg(2);
+  const checked = checkEntry(caller, tcsAddress, aep, leaf);
+  if (checked.kind !== 'ok') {
+    const fault = checked.kind === 'fault' ? checked : generalProtection(checked.why);
+    traceLeaf(caller, leafName(leaf), `tcs=${hex(tcsAddress)} aep=${hex(aep)}`, fault);
+    return faulted(fault);
+  }
+  const enclave = mm.enclaveAt(pageOf(tcsAddress))!;
+  const slot = session.slotFor(enclave);
+  if (slot < 0) {
+    caller.host.complain(`process ${session.pid} entered more enclaves than one process can have here`);
+    return faulted(generalProtection(why('the process has a free enclave slot', 'at most 64 enclaves', '65')));
+  }
+  const tcs = checked.value;
+  return {
+    ret: Verdict.RETRY,
+    // In the order of TcsRecord.
+    out: [
+      tcs.base,
+      tcs.sizeBytes,
+      tcs.oentry,
+      tcs.ossa,
+      tcs.nssa,
+      tcs.ssaFrameSizeBytes,
+      tcs.ofsBase,
+      tcs.ogsBase,
+      tcs.xfrm,
+      tcs.miscSelect,
+      (BigInt(session.publishedGeneration(slot)) << 32n) | BigInt(slot),
+    ],
+  };
+}
+
+function checkEntry({ mm }: Caller, tcsAddress: number, aep: bigint, leaf: number): LeafResult<TcsParameters> {
+  if (leaf !== Enclu.EENTER && leaf !== Enclu.ERESUME) {
+    return generalProtection(why('RAX is EENTER or ERESUME', '2 or 3', `${leaf}`));
+  }
+  if (tcsAddress >= USER_ADDRESS_END) return notCanonical('RBX', tcsAddress);
+  return mm.checkEnter(tcsAddress, aep, leaf, { checkState: false });
+}
+
+/** LEAF(leaf, RBX, RCX, RDX) inside an enclave: EACCEPT and EMODPE. out: RAX, and 1 when it is an SGX code (ZF). */
+export function leaf(caller: Caller): Reply {
+  const { box } = caller;
+  const number = box.arg(0);
+  const rbx = box.arg(1);
+  const rcx = box.arg(2);
+  const startMs = performance.now();
+  const result = runLeaf(caller, number, rbx, rcx);
+  traceLeaf(caller, leafName(number), `secinfo=${hex(rbx)} page=${hex(rcx)}`, result, startMs);
+  if (result.kind === 'fault') return faulted(result);
+  return { ret: Verdict.RETRY, out: result.kind === 'code' ? [result.code, 1] : [0, 0] };
+}
+
+function runLeaf({ mm }: Caller, number: number, rbx: number, rcx: number): LeafResult {
+  if (number !== Enclu.EACCEPT && number !== Enclu.EMODPE) {
+    return generalProtection(why('the leaf is one that this processor has', 'EACCEPT or EMODPE', leafName(number)));
+  }
+  if (rbx >= USER_ADDRESS_END) return notCanonical('RBX', rbx);
+  if (rcx >= USER_ADDRESS_END) return notCanonical('RCX', rcx);
+  return number === Enclu.EACCEPT ? mm.eaccept(rbx, rcx) : mm.emodpe(rbx, rcx);
+}
+
+function traceLeaf(caller: Caller, name: string, detail: string, result: LeafResult<unknown>, startMs?: number): void {
+  trace(caller, () => ({
+    kind: 'leaf',
+    name,
+    detail,
+    ...describe(result),
+    ...(startMs !== undefined && { durationUs: (performance.now() - startMs) * 1000 }),
+  }));
+}
+
+const codeNames = new Map<number, string>(Object.entries(SgxCode).map(([name, code]) => [code, name]));
+
+function describe(result: LeafResult<unknown>): { result: string; why?: Why } {
+  if (result.kind === 'ok') return { result: '0' };
+  if (result.kind === 'code') return { result: codeNames.get(result.code) ?? `code ${result.code}`, why: result.why };
+  return { result: result.vector === 14 ? `#PF(${hex(result.errorCode)})` : '#GP', why: result.why };
+}
+
+/** SYNC(enclave slot): the thread has seen a new generation; what changed comes with the answer. out: generation. */
+export function sync({ session, mm, box }: Caller): Reply {
+  const slot = box.arg(0);
+  const enclave = session.enclaveInSlot(slot);
+  if (enclave === undefined) return refused(Errno.ENOENT);
+  if (!session.hasStaleThread(enclave)) mm.acknowledge(enclave, enclave.generation);
+  return { ret: 0, out: [session.publishedGeneration(slot)] };
+}
+
+/** EVENT(event, TCS, registers...): what the stub did by itself; it only tells while somebody listens. */
+export function event(caller: Caller): Reply {
+  const { box } = caller;
+  const number = box.arg(0);
+  const tcs = box.arg(1);
+  const first = box.arg(2);
+  const second = box.arg(3);
+  trace(caller, () => {
+    const { kind, name, words } = eventLines[number] ?? { kind: 'note', name: `event ${number}`, words: [] };
+    const registers = words.map((word, index) => `${word}=${hex(index === 0 ? first : second)}`);
+    return { kind, name, detail: [`tcs=${hex(tcs)}`, ...registers].join(' '), result: '' };
+  });
+  return DONE;
+}
+
+const eventLines: Readonly<Record<number, { kind: TraceKind; name: string; words: readonly string[] }>> = {
+  [Event.EENTER]: { kind: 'enter', name: 'EENTER', words: ['aep', 'cssa'] },
+  [Event.ERESUME]: { kind: 'enter', name: 'ERESUME', words: ['aep', 'cssa'] },
+  [Event.EEXIT]: { kind: 'exit', name: 'EEXIT', words: ['target'] },
+  [Event.AEX]: { kind: 'aex', name: 'AEX', words: ['rip', 'vector'] },
+  [Event.SIGNAL]: { kind: 'aex', name: 'signal', words: ['signal', 'rip'] },
+};

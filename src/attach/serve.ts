@@ -1,0 +1,72 @@
+/** Puts the machine together with its attachment, and runs it. */
+import { writeSync } from 'node:fs';
+import { randomFillSync } from 'node:crypto';
+import { CPUID_SGX_SUBLEAVES, SessionFlags } from '../abi/stub.ts';
+import { PAGE_SIZE_BYTES } from '../lib/units.ts';
+import { Machine } from '../machine/machine.ts';
+import { limitToHost, processorProfiles } from '../processor/profiles.ts';
+import { Trace } from '../trace/events.ts';
+import { MemfdContents } from './contents.ts';
+import { DeviceFiles } from './device-files.ts';
+import { Host } from './host.ts';
+import { hostXcr0 } from './host-processor.ts';
+import { close, createMemfd, identify } from './linux/files.ts';
+import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
+import type { SessionFacts } from './session-area.ts';
+
+export async function serve(order: MachineOrder, listener: number, wakeUp: number): Promise<void> {
+  const trace = new Trace();
+  if (order.listener !== undefined) {
+    const { listen } = (await import(order.listener.module)) as { listen: (trace: Trace, options: unknown) => void };
+    listen(trace, order.listener.options);
+  }
+  const files = new DeviceFiles();
+  const contents = new MemfdContents((secs) => files.contentsOf(secs));
+  const random = (lengthBytes: number): Uint8Array => randomFillSync(new Uint8Array(lengthBytes));
+  const machine = new Machine({
+    profile: limitToHost(processorProfiles[order.profileName]!, hostXcr0()),
+    epcPages: order.epcBytes / PAGE_SIZE_BYTES,
+    entropy: { fill: (bytes) => void randomFillSync(bytes) },
+    fuses: {
+      ownerEpoch: random(16),
+      sealFuses: random(16),
+      provisioningKey: random(16),
+      cpuSvn: random(16),
+    },
+    clock: () => performance.now(),
+    contents,
+    trace,
+  });
+  const control = new Int32Array(order.control);
+  new Host({
+    machine,
+    files,
+    contents,
+    trace,
+    facts: factsOf(machine, trace),
+    listener,
+    wakeUp,
+    stopping: () => Atomics.load(control, MAIN_ENDED) !== 0,
+    complain: (sentence) => writeSync(2, `vitrine: ${sentence}\n`),
+  }).run();
+}
+
+function factsOf(machine: Machine, trace: Trace): SessionFacts {
+  const features = machine.cpuid(7, 0);
+  return {
+    hostPid: process.pid,
+    flags: trace.on ? SessionFlags.TRACE : 0,
+    memfdDevice: memfdDevice(),
+    cpuid7Ebx: features.ebx,
+    cpuid7Ecx: features.ecx,
+    cpuidSgx: Array.from({ length: CPUID_SGX_SUBLEAVES }, (_, subleaf) => machine.cpuid(0x12, subleaf)),
+  };
+}
+
+/** All memfds are files of one kernel-internal file system. */
+function memfdDevice(): number {
+  const fd = createMemfd('vitrine-probe', 0, 0);
+  const { device } = identify(fd);
+  close(fd);
+  return device;
+}

@@ -1,0 +1,9 @@
+/** Exit codes of `vitrine run` that are not the program's own; the same as those of shells and of docker run. */
+export const VITRINE_FAILED = 125;
+
+export const runExitCodes = `
+Exit codes:
+  those of PROGRAM; 128 + N when signal N ended it
+  125  Vitrine itself failed, or the command line is wrong
+  126  PROGRAM is not executable
+  127  PROGRAM is not there`;

@@ -1,0 +1,59 @@
+/**
+ * `--trace`: one line per event on standard error; under a refusal a second one with the check that refused.
+ *
+ *     4711  SGX_IOC_ENCLAVE_ADD_PAGES offset=0x2000 length=0x1000 measure = EINVAL  12 us
+ *           refused: SECINFO.FLAGS.PT is PT_REG or PT_TCS; expected PT_REG or PT_TCS, found PT_VA
+ *
+ * Runs in the machine's thread and writes at once, so that lines stand in the order in which things happened.
+ */
+import { writeSync } from 'node:fs';
+import picocolors from 'picocolors';
+import type { Trace, TraceEvent } from '../trace/events.ts';
+
+export interface TracePrinterOptions {
+  readonly colour: boolean;
+}
+
+const TID_COLUMNS = 7;
+
+export function listen(trace: Trace, options: TracePrinterOptions): void {
+  const format = formatter(options);
+  trace.listen((event) => writeAll(format(event)));
+}
+
+/** Exported for tests: the text of one event, its newlines included. */
+export function formatter({ colour }: TracePrinterOptions): (event: TraceEvent) => string {
+  const { bold, cyan, dim, green, red, yellow } = picocolors.createColors(colour);
+  return ({ pid, tid, name, detail, result, durationUs, why }) => {
+    const refused = why !== undefined;
+    const paint = refused ? red : green;
+    const words = [dim(String(tid ?? pid).padStart(TID_COLUMNS)), '', bold(name)];
+    if (detail !== '') words.push(detail);
+    if (result !== '') words.push('=', paint(result));
+    if (durationUs !== undefined) words.push('', dim(duration(durationUs)));
+    const line = `${words.join(' ')}\n`;
+    if (!refused) return line;
+    const indent = ' '.repeat(TID_COLUMNS + 2);
+    const because = `${indent}${yellow('refused:')} ${why.check}; expected ${why.expected}, found ${cyan(why.found)}\n`;
+    return why.advice === undefined ? line + because : `${line}${because}${indent}${yellow('advice:')} ${why.advice}\n`;
+  };
+}
+
+/** `8.4 us`, `340 us`, `12.3 ms`, `1.20 s`. */
+function duration(us: number): string {
+  if (us < 10) return `${us.toFixed(1)} us`;
+  if (us < 1000) return `${Math.round(us)} us`;
+  return us < 1e6 ? `${(us / 1000).toFixed(1)} ms` : `${(us / 1e6).toFixed(2)} s`;
+}
+
+/** Standard error may be a pipe that is full for now, or closed: then there is nobody to tell. */
+function writeAll(text: string): void {
+  const bytes = Buffer.from(text);
+  for (let done = 0; done < bytes.length; ) {
+    try {
+      done += writeSync(2, bytes, done);
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'EAGAIN') return;
+    }
+  }
+}
