@@ -98,7 +98,7 @@ function paddedDigest(bytes: Uint8Array): string {
 
 /** Numbers in a SIGSTRUCT are little-endian. */
 function toInteger(littleEndian: Uint8Array): bigint {
-  return BigInt(`0x${Buffer.from(littleEndian).reverse().toString('hex')}`);
+  return BigInt(`0x${Buffer.from(littleEndian.toReversed()).toString('hex')}`);
 }
 
 function short(value: bigint): string {

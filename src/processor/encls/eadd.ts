@@ -35,6 +35,9 @@ const { PENDING, MODIFIED, PR } = SecInfoFlags.bit;
 /**
  * Adds `page` and measures its address and SECINFO, not its bytes (that is EEXTEND). Faults:
  * #PF: `page` or the SECS is not in the EPC, `page` is in use, the SECS is no valid SECS. #GP: everything else.
+ *
+ * Model: contents are kept by linear address, so the caller gives an address to one EPC page at a time, as every kernel
+ * does; hardware would take a second one, which nothing could then reach.
  */
 export function eadd(cpu: Processor, operands: EaddOperands, page: EpcIndex): LeafResult {
   const { linAddr, srcPage, secInfo } = operands;

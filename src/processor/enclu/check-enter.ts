@@ -48,6 +48,11 @@ export function frameAddress(tcs: TcsParameters, index: number): number {
   return tcs.base + tcs.ossa + index * tcs.ssaFrameSizeBytes;
 }
 
+/** The address at an offset of the TCS; offsets wrap like additions in the processor. */
+export function offsetAddress(tcs: TcsParameters, offset: number): bigint {
+  return BigInt.asUintN(64, BigInt(tcs.base) + BigInt(offset));
+}
+
 export function gprsgxAddress(tcs: TcsParameters, index: number): number {
   return frameAddress(tcs, index) + tcs.ssaFrameSizeBytes - Gprsgx.sizeBytes;
 }
@@ -214,9 +219,9 @@ function checkTargets(
   leaf: number,
   { checkState }: CheckEnterOptions,
 ): Fault | undefined {
-  let target = BigInt(tcs.base) + BigInt(tcs.oentry);
-  let fsBase = BigInt(tcs.base) + BigInt(tcs.ofsBase);
-  let gsBase = BigInt(tcs.base) + BigInt(tcs.ogsBase);
+  let target = offsetAddress(tcs, tcs.oentry);
+  let fsBase = offsetAddress(tcs, tcs.ofsBase);
+  let gsBase = offsetAddress(tcs, tcs.ogsBase);
   if (leaf === Enclu.ERESUME) {
     if (!checkState) return undefined;
     const address = gprsgxAddress(tcs, usedFrame(tcs, leaf));
@@ -230,7 +235,7 @@ function checkTargets(
 }
 
 function checkCanonical(address: bigint, name: string): Fault | undefined {
-  if (isCanonical(BigInt.asUintN(64, address))) return undefined;
+  if (isCanonical(address)) return undefined;
   return generalProtection(why(`${name} is canonical`, 'a canonical address', hex(address)));
 }
 

@@ -7,7 +7,7 @@ import { Rflags } from '../../abi/x86.ts';
 import { generalProtection, ok, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
 import type { Processor } from '../processor.ts';
 import type { EnclaveAccess } from './access.ts';
-import { checkEnter, gprsgxAddress, type TcsParameters } from './check-enter.ts';
+import { checkEnter, gprsgxAddress, offsetAddress, type TcsParameters } from './check-enter.ts';
 import { readEnclave, updateTcs, writeEnclave } from './enclave-memory.ts';
 import type { VirtualThread } from './virtual-thread.ts';
 
@@ -45,9 +45,9 @@ export function eenter(
   goInside(cpu, access, thread, tcsAddress, aep, tcs);
   registers.rax = BigInt(tcs.cssa);
   registers.rcx = BigInt.asUintN(64, registers.rip + ENCLU_BYTES);
-  registers.rip = BigInt(tcs.base + tcs.oentry);
-  registers.fsBase = BigInt(tcs.base + tcs.ofsBase);
-  registers.gsBase = BigInt(tcs.base + tcs.ogsBase);
+  registers.rip = offsetAddress(tcs, tcs.oentry);
+  registers.fsBase = offsetAddress(tcs, tcs.ofsBase);
+  registers.gsBase = offsetAddress(tcs, tcs.ogsBase);
   return ok();
 }
 

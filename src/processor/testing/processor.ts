@@ -40,6 +40,8 @@ export class FakeThreads implements ThreadTracker {
   }
 }
 
+export type TestProcessorOptions = Partial<ProcessorOptions> & { readonly profileName?: string };
+
 export interface TestProcessor {
   readonly cpu: Processor;
   readonly contents: MapContents;
@@ -47,12 +49,12 @@ export interface TestProcessor {
 }
 
 export function testProcessor(
-  options: Partial<ProcessorOptions> & { readonly profileName?: string } = {},
+  { profileName = 'sapphire-rapids', ...options }: TestProcessorOptions = {},
 ): TestProcessor {
   const contents = new MapContents();
   const threads = new FakeThreads();
   const cpu = new Processor({
-    profile: processorProfiles[options.profileName ?? 'sapphire-rapids']!,
+    profile: processorProfiles[profileName]!,
     epcPages: 64,
     contents,
     entropy: seededEntropy(),
