@@ -201,8 +201,7 @@ static i64 follow_scripts(struct program *p, const char *name, bool reachable)
 	return 0;
 }
 
-/* What /proc/self/exe shall say: the file's path without symbolic links. */
-static void absolute_path(int fd, const char *name, char *to)
+void absolute_path(int fd, const char *name, char *to)
 {
 	char link[32];
 	i64 length;

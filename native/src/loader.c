@@ -8,6 +8,7 @@
 #include "loader.h"
 #include <linux/auxvec.h>
 #include <linux/fcntl.h>
+#include <linux/limits.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
 
@@ -71,8 +72,9 @@ static void __attribute__((noreturn)) give_up(i64 error)
 	__builtin_unreachable();
 }
 
-static void open_program(void)
+static void open_program(const char *name)
 {
+	static char path[PATH_MAX];
 	char start[2];
 
 	if (program_fd >= 0)
@@ -80,9 +82,11 @@ static void open_program(void)
 	program_fd = open_executable(AT_FDCWD, launch.executable, 0);
 	if (is_error(program_fd))
 		give_up(program_fd);
+	absolute_path(program_fd, launch.executable, path);
+	launch.executable = path;
 	/* A script goes the way of every exec. */
 	if (sys(__NR_pread64, program_fd, start, 2, 0) == 2 && start[0] == '#' && start[1] == '!')
-		give_up(do_exec(AT_FDCWD, launch.executable, launch.argv, launch.envp, 0));
+		give_up(do_exec(AT_FDCWD, name, launch.argv, launch.envp, 0));
 }
 
 static void map(struct image *image)
@@ -180,7 +184,7 @@ void __attribute__((noreturn)) loader_main(u64 *stack)
 	if (!strcmp(last_component(name), "vitrine-stub"))
 		name = launch.executable;
 	stub_start();
-	open_program();
+	open_program(name);
 	map(&image);
 	block = edit_block(stack, &image, name);
 	describe_process(block, &image, name);

@@ -20,4 +20,7 @@ i64 check_program(int fd);
 /* Opens a file for execution with the kernel's checks; a result is a descriptor, close-on-exec. */
 i64 open_executable(int directory, const char *path, int flags);
 
+/* What /proc/self/exe shall say: the file's path without symbolic links, in PATH_MAX bytes; `name` without /proc. */
+void absolute_path(int fd, const char *name, char *to);
+
 #endif

@@ -1,6 +1,8 @@
 /*
- * execve and execveat: the kernel's answers beside those of do_exec, which goes through the loader. Must itself be run
- * through the loader, so that /proc/self/exe is one. Usage: exec-test LOADER SHOW SELF
+ * execve and execveat in many ways.
+ * exec-test SELF SHOW LOADER   compares the kernel's answers with those of do_exec, which goes through the loader. Must
+ *                              itself be run through the loader, so that /proc/self/exe is one.
+ * exec-test SELF SHOW          prints the answers to its system calls.
  */
 #define _GNU_SOURCE
 #include "check.h"
@@ -55,14 +57,20 @@ static void answer(const struct call *call, int ours, char *text)
 	wait(NULL);
 }
 
+static int printing;
+
 static void compare(const char *what, struct call call)
 {
 	static char native[ANSWER], ours[ANSWER];
 
 	answer(&call, 0, native);
+	if (printing) {
+		printf("%.40s: %s", (uintptr_t)what - 4096 < UINTPTR_MAX - 8192 ? what : "bad pointer", native);
+		fflush(stdout);
+		return;
+	}
 	answer(&call, 1, ours);
-	check(*native, "%s: no answer", what);
-	check(!strcmp(native, ours), "%s:\n--- the kernel\n%s--- do_exec\n%s", what, native, ours);
+	check(*native && !strcmp(native, ours), "%s:\n--- the kernel\n%s--- do_exec\n%s", what, native, ours);
 }
 
 static char *const few[] = { "first", "second", "", "last", NULL }, *const none[] = { NULL }, *const variables[] = { "A=b", "C=", NULL };
@@ -243,8 +251,8 @@ static void prepare(const char *show, const char *self)
 	size_t size = fread(file, 1, sizeof(file), from);
 
 	fclose(from);
-	snprintf(directory, sizeof(directory), "%s-XXXXXX", self);
-	if (!mkdtemp(directory) || chdir(directory))
+	snprintf(directory, sizeof(directory), "%s.files", self);
+	if (mkdir(directory, 0755) || chdir(directory))
 		abort();
 	script("show", file, size);
 	interpreter = memmem(file, size, "/lib64/ld-linux", 15);
@@ -274,15 +282,17 @@ int main(int argc, char **argv)
 {
 	char loader[4096], self[4096];
 
-	if (argc < 4 || !realpath(argv[1], loader) || !realpath(argv[3], self))
+	printing = argc == 3;
+	if (argc < 3 || !realpath(argv[1], self) || (!printing && !realpath(argv[3], loader)))
 		return 2;
 	prepare(argv[2], self);
 	pretend_executable(self);
 	test_names();
 	test_scripts();
 	test_arguments();
-	test_vfork(loader);
+	if (!printing)
+		test_vfork(loader);
 	test_descriptors();
 	clean_up();
-	return finish("exec answers as the kernel does");
+	return printing ? 0 : finish("exec answers as the kernel does");
 }

@@ -21,7 +21,12 @@ test: all $(TESTS:%=$(T)/%) $(T)/loader $(REPORTS:%=$(T)/report-%)
 	$(T)/loader vitrine-stub 0 $(T)/vdso-test vdso-test
 	$(T)/paths-test
 	$(T)/hostile-test $(T)/report-dynamic
-	$(T)/loader vitrine-stub 0 $(T)/exec-test exec-test $(T)/loader $(T)/show $(T)/exec-test
+	rm -rf $(T)/exec-test.files
+	$(T)/loader vitrine-stub 0 $(T)/exec-test exec-test $(T)/exec-test $(T)/show $(T)/loader
+	$(T)/exec-test $(T)/exec-test $(T)/show > $(T)/exec-natively
+	$(BUILD)/vitrine-stub no-host 0 $(T)/exec-test exec-test $(T)/exec-test $(T)/show > $(T)/exec-trapped 2> /dev/null
+	diff $(T)/exec-natively $(T)/exec-trapped && echo "ok exec answers as the kernel does when it is trapped"
+	$(T)/loader-test $(BUILD)/vitrine-stub $(REPORTS:%=$(T)/report-%)
 
 # The loader alone, without the rest of the stub: it needs no host.
 $(T)/loader: $(LOADER_OBJECTS)
