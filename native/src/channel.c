@@ -231,6 +231,7 @@ i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 	if (!session_open(slot))
 		return -ENODEV;
 	volatile struct thread_record *record = RECORD(slot->index);
+	show_record(slot);
 	record->tid = slot->tid;
 	record->op = op;
 	record->interrupted = 0;
@@ -256,9 +257,15 @@ void settle(struct slot *slot)
 	if (!process->connected || process->ended)
 		return;
 	for (;;) {
-		u32 count = record->run_count;
+		u32 count = record->run_count, sequence = record->run_sequence;
+
+		/* In the order in which the host gave them: another thread may hold earlier ones. */
+		while ((i32)(__atomic_load_n(&process->runs_applied, __ATOMIC_ACQUIRE) - (sequence - !!count)) < 0)
+			sys(__NR_sched_yield);
 		for (u32 i = 0; i < count && i < RUNS_PER_ANSWER; i++)
 			protect(record->runs[i].start, record->runs[i].end - record->runs[i].start, record->runs[i].prot);
+		if (count)
+			__atomic_store_n(&process->runs_applied, sequence, __ATOMIC_RELEASE);
 		record->run_count = 0;
 		if (!record->more_runs)
 			return;

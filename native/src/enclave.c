@@ -154,6 +154,7 @@ static inline __attribute__((always_inline)) bool take_state(struct slot *slot, 
 	slot->host_gs = rdgsbase();
 	slot->entry = entry;
 	slot->tcs = NULL;
+	show_record(slot);
 	record->tid = slot->tid;
 	record->inside_tcs = entry->tcs;
 	slot->inside = entry->tcs;

@@ -167,12 +167,23 @@ struct process {
 	u32 lock;                       /* descriptors in flight, connecting */
 	u32 vma_lock;                   /* vmas.c */
 	u32 userfault;                  /* 1: this process has its userfaultfd */
+	u32 runs_applied;               /* answers with protections that have been applied (settle) */
 };
 #define process ((struct process *)STUB_MAP_PROCESS)
 #define session ((volatile struct session_header *)STUB_MAP_SESSION)
 #define RECORD(i) ((volatile struct thread_record *)(STUB_MAP_SESSION + SESSION_RECORDS_OFFSET) + (i))
 
 bool session_open(struct slot *slot);           /* connects if need be; false: there is no host (any more) */
+/* The host looks at no record beyond `records_used`: raised before a thread's first request or entry. */
+static inline void show_record(struct slot *slot)
+{
+	u32 used = session->records_used;
+
+	while (used <= slot->index &&
+	       !__atomic_compare_exchange_n(&session->records_used, &used, slot->index + 1, false, __ATOMIC_SEQ_CST,
+					    __ATOMIC_SEQ_CST))
+		;
+}
 i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e);
 void settle(struct slot *slot);                 /* applies the protections that came with the last answer */
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
