@@ -85,9 +85,13 @@ static const char *skip_number(const char *path, u64 number)
 /* /proc/self/exe, /proc/thread-self/exe, /proc/PID/exe, each also with /task/TID. */
 static bool is_own_executable(const char *path)
 {
-	u64 pid = sys(__NR_getpid), tid = sys(__NR_gettid);
 	const char *in_proc = skip(path, "/proc/"), *rest, *task;
+	u64 pid, tid;
 
+	if (!in_proc)
+		return false;
+	pid = sys(__NR_getpid);
+	tid = sys(__NR_gettid);
 	if ((rest = skip(in_proc, "self/")) || (rest = skip(in_proc, "thread-self/")))
 		rest--;
 	else if (!(rest = skip_number(in_proc, pid)))
