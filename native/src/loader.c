@@ -62,11 +62,25 @@ static void parse_arguments(u64 *stack)
 	launch.auxv = (u64 *)(end + 1);
 }
 
+static const char *error_text(i64 error)
+{
+	switch (error) {
+	case -ENOENT: return "no such file, or no such interpreter";
+	case -EACCES: return "permission denied";
+	case -ENOEXEC: return "not a program that can be started";
+	case -EEXIST: return "its addresses are taken";
+	case -ENOMEM: return "not enough memory";
+	default: return "cannot be started";
+	}
+}
+
+/* Ends as a shell would that cannot find or start a command. */
 static void __attribute__((noreturn)) give_up(i64 error)
 {
-	char text[64];
+	char text[PATH_MAX + 64];
+	const char *name = strlen(launch.executable) < PATH_MAX ? launch.executable : "the program";
 
-	append_number(append(text, "the program cannot be started: error "), -error, 10);
+	append(append(append(text, name), ": "), error_text(error));
 	complain(text);
 	sys(__NR_exit_group, error == -ENOENT ? 127 : 126);
 	__builtin_unreachable();
