@@ -74,7 +74,7 @@ export class Connections {
         continue;
       }
       const session = new Session(pid, socket, pidfd);
-      this.#watch(socket, () => this.#onMessage(session));
+      this.#watch(socket, () => this.drain(session));
       this.#watch(pidfd, () => this.#end(session));
     }
   }
@@ -85,7 +85,8 @@ export class Connections {
     return own === 0 || uid === own;
   }
 
-  #onMessage(session: Session): void {
+  /** Takes the messages that have come from a process; a descriptor in one is its userfaultfd. */
+  drain(session: Session): void {
     for (let got = receive(session.socket, message); got !== undefined; got = receive(session.socket, message)) {
       for (const fd of got.descriptors) {
         if (session.uffd >= 0) close(session.uffd);

@@ -16,7 +16,7 @@ import { close } from './linux/files.ts';
 import { send } from './linux/sockets.ts';
 import { adopt } from './requests/processes.ts';
 import { DONE, type Reply } from './requests/reply.ts';
-import { handlers } from './requests/table.ts';
+import { appliesRuns, handlers } from './requests/table.ts';
 import type { Mailbox, SessionFacts } from './session-area.ts';
 import type { Session } from './session.ts';
 import { TargetPort } from './target-port.ts';
@@ -71,9 +71,7 @@ export class Host {
     this.#stopping = options.stopping;
     this.#connections = new Connections({
       ...options,
-      onStart: (session) => {
-        session.port = new TargetPort(session, () => this.#contents.flush());
-      },
+      onStart: (session) => this.#onStart(session),
       onEnd: (session) => this.#onEnd(session),
     });
   }
@@ -97,6 +95,11 @@ export class Host {
       }
     }
     for (const session of this.#connections) session.area?.raiseFlags(SessionFlags.ENDED);
+  }
+
+  /** Takes what has come on a session's socket. */
+  drain(session: Session): void {
+    this.#connections.drain(session);
   }
 
   sessionOf(pid: number): Session | undefined {
@@ -144,16 +147,24 @@ export class Host {
     const { mm, port } = session;
     port!.caller = box;
     port!.map.forget();
-    if (op === Op.ADOPT && mm === undefined) {
-      return this.#reply(session, box, adopt(this, session, box));
+    if (mm === undefined) {
+      // Another thread of a fork child may be faster than the one that introduces it.
+      if (op !== Op.ADOPT) session.early.push(box);
+      else this.#adopt(session, box);
+      return;
     }
     const handler = handlers.get(op);
-    if (handler === undefined || mm === undefined) {
-      return this.#connections.expel(session, `asked for operation ${op}, which does not exist or not yet`);
-    }
+    if (handler === undefined) return this.#connections.expel(session, `asked for operation ${op}, which does not exist`);
     const reply = handler({ host: this, session, mm, box });
     if ('next' in reply) this.#long.push({ session, box, steps: reply });
     else this.#reply(session, box, reply);
+  }
+
+  #adopt(session: Session, box: Mailbox): void {
+    const reply = adopt(this, session, box);
+    if (session.mm === undefined) return this.#connections.expel(session, 'inherited mappings that are not there');
+    this.#reply(session, box, reply);
+    for (const early of session.early.splice(0)) this.#serve(session, early);
   }
 
   /** One slice of each long request. */
@@ -170,13 +181,19 @@ export class Host {
 
   #reply(session: Session, box: Mailbox, { ret, out, descriptor }: Reply): void {
     this.#contents.flush();
-    session.putRuns(box);
+    if (appliesRuns(box.op, ret)) session.putRuns(box);
     if (descriptor !== undefined) {
       const sent = send(session.socket, new Uint8Array(Uint32Array.of(box.index).buffer), descriptor.fd);
       if (descriptor.closeAfter) close(descriptor.fd);
       if (!sent) return this.#connections.expel(session, 'does not read its messages');
     }
     box.answer(ret, out ?? [], descriptor === undefined ? 0 : 1);
+  }
+
+  /** After exec a process has no enclaves; after fork it says which (ADOPT). */
+  #onStart(session: Session): void {
+    session.port = new TargetPort(session, () => this.#contents.flush());
+    if (session.parentPid === 0) session.mm = this.machine.kernel.addProcess(session.port);
   }
 
   #onEnd(session: Session): void {

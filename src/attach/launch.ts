@@ -28,7 +28,11 @@ export async function launch({ stub, executable, argv, machine }: LaunchOptions)
   const control = new SharedArrayBuffer(4);
   const socketName = `vitrine-${process.pid}-${randomBytes(8).toString('hex')}`;
   const order: MachineOrder = { ...machine, socketName, control };
-  const worker = new Worker(new URL(`machine.worker${import.meta.url.slice(-3)}`, import.meta.url), { workerData: order });
+  const worker = new Worker(new URL(`machine.worker${import.meta.url.slice(-3)}`, import.meta.url), {
+    workerData: order,
+    // Most descriptors here come from system calls that Node does not know of.
+    trackUnmanagedFds: false,
+  });
   const workerEnded = new Promise<void>((resolve, reject) => {
     worker.once('exit', () => resolve());
     worker.once('error', reject);
@@ -54,24 +58,41 @@ export async function launch({ stub, executable, argv, machine }: LaunchOptions)
 }
 
 /**
- * What the program inherits: standard input, output and error, and every other descriptor that we were given. Node
- * marks all of them close-on-exec, so they must be named. Node's own are epoll and event descriptors, and pipes of
- * which we hold both ends.
+ * What the program inherits: standard input, output and error, and every other descriptor that we were given. Node has
+ * marked those close-on-exec, so they must be named. Node's own are event descriptors, /dev/null, and pipes of which
+ * both ends are here.
  */
-function inheritedDescriptors(): number[] {
-  const links = new Map<number, string>();
-  for (const name of readdirSync('/proc/self/fd')) {
-    try {
-      links.set(Number(name), readlinkSync(`/proc/self/fd/${name}`));
-    } catch {
-      // The descriptor of the directory that was being read.
-    }
+function inheritedDescriptors(): ('ignore' | number)[] {
+  const found = readdirSync('/proc/self/fd').map(Number).flatMap(describeDescriptor);
+  const isPipeOfNode = (target: string): boolean =>
+    target.startsWith('pipe:') && new Set(found.filter((other) => other.target === target).map(({ access }) => access)).size > 1;
+  const stdio: ('ignore' | number)[] = [0, 1, 2];
+  for (const { fd, target, closeOnExec } of found) {
+    const isNodes = target.startsWith('anon_inode:') || target === '/dev/null' || isPipeOfNode(target);
+    if (fd > 2 && closeOnExec && !isNodes) stdio[fd] = fd;
   }
-  const isNodes = (link: string): boolean =>
-    link.startsWith('anon_inode:') || (link.startsWith('pipe:') && [...links.values()].filter((other) => other === link).length > 1);
-  const stdio = [0, 1, 2];
-  for (const [fd, link] of links) if (fd > 2 && !isNodes(link)) stdio[fd] = fd;
-  return stdio;
+  // Not sparse: spawn would close the gaps.
+  return Array.from(stdio, (fd) => fd ?? 'ignore');
+}
+
+interface Descriptor {
+  readonly fd: number;
+  /** What /proc calls it: a path, or `pipe:[4711]`. */
+  readonly target: string;
+  /** O_RDONLY, O_WRONLY or O_RDWR. */
+  readonly access: number;
+  readonly closeOnExec: boolean;
+}
+
+/** Nothing for the descriptor with which /proc was being read. */
+function describeDescriptor(fd: number): Descriptor[] {
+  try {
+    const flags = Number.parseInt(/^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '', 8);
+    const target = readlinkSync(`/proc/self/fd/${fd}`);
+    return [{ fd, target, access: flags & 3, closeOnExec: (flags & 0o2000000) !== 0 }];
+  } catch {
+    return [];
+  }
 }
 
 /** Signals that users and supervisors send to one process. */

@@ -27,8 +27,10 @@ export class Session {
   /** Present from Hello on. */
   area: SessionArea | undefined;
   port: TargetPort | undefined;
-  /** Present from ADOPT on. */
+  /** Present from ADOPT on; after exec at once. */
   mm: Mm | undefined;
+  /** Requests that came before ADOPT. */
+  readonly early: Mailbox[] = [];
   /** A copy of the process's userfaultfd: closing the last one would unregister its mappings. */
   uffd = -1;
   readonly #slots: EnclaveSlot[] = [];

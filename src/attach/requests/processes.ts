@@ -1,4 +1,4 @@
-/** Processes coming in: after exec with nothing, after fork with copies of their parent's mappings. */
+/** Fork children coming in, with copies of their parent's mappings. */
 import { VmaRecord } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { isPageAligned, PAGE_SIZE_BYTES, USER_ADDRESS_END, userAddr } from '../../lib/units.ts';
@@ -21,10 +21,6 @@ export function adopt(host: Host, session: Session, box: Mailbox): Reply {
   const count = box.arg(1);
   const { kernel } = host.machine;
   const port = session.port!;
-  if (count === 0) {
-    session.mm = kernel.addProcess(port);
-    return DONE;
-  }
   if (count > MAX_VMAS || address >= USER_ADDRESS_END) return refused(Errno.EINVAL);
   const bytes = new Uint8Array(count * VmaRecord.sizeBytes);
   if (port.memory.read(userAddr(address), bytes) !== bytes.length) return refused(Errno.EFAULT);
@@ -48,5 +44,8 @@ function kernelVma(host: Host, bytes: Uint8Array, offset: number): KernelVma | u
 /** MORE: the answer carries further protections by itself. */
 export const more = (_caller: Caller): Reply => DONE;
 
-/** UFFD: the descriptor came with a message, before this. */
-export const userfaultfd = ({ session }: Caller): Reply => (session.uffd >= 0 ? DONE : refused(Errno.EBADF));
+/** UFFD: the descriptor came in a message before this. EBADF: it did not. */
+export function userfaultfd({ host, session }: Caller): Reply {
+  host.drain(session);
+  return session.uffd >= 0 ? DONE : refused(Errno.EBADF);
+}

@@ -27,3 +27,10 @@ export const handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [Op.MORE, more],
   [Op.UFFD, userfaultfd],
 ]);
+
+const applying = new Set<number>([Op.IOCTL, Op.MPROTECT, Op.FAULT, Op.ENTER, Op.LEAF, Op.SYNC, Op.ADOPT, Op.MORE]);
+
+/** Whether the stub applies protections that come with this answer. Others keep them for the next one. */
+export function appliesRuns(op: number, ret: number): boolean {
+  return applying.has(op) || (op === Op.MMAP && ret === 0);
+}

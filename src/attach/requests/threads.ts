@@ -114,20 +114,19 @@ export function event(caller: Caller): Reply {
   const { box } = caller;
   const number = box.arg(0);
   const tcs = box.arg(1);
-  const first = box.arg(2);
-  const second = box.arg(3);
+  const values = [box.arg(2), box.arg(3), box.arg(4)];
   trace(caller, () => {
     const { kind, name, words } = eventLines[number] ?? { kind: 'note', name: `event ${number}`, words: [] };
-    const registers = words.map((word, index) => `${word}=${hex(index === 0 ? first : second)}`);
+    const registers = words.map((word, index) => `${word}=${hex(values[index]!)}`);
     return { kind, name, detail: [`tcs=${hex(tcs)}`, ...registers].join(' '), result: '' };
   });
   return DONE;
 }
 
 const eventLines: Readonly<Record<number, { kind: TraceKind; name: string; words: readonly string[] }>> = {
-  [Event.EENTER]: { kind: 'enter', name: 'EENTER', words: ['aep', 'cssa'] },
-  [Event.ERESUME]: { kind: 'enter', name: 'ERESUME', words: ['aep', 'cssa'] },
-  [Event.EEXIT]: { kind: 'exit', name: 'EEXIT', words: ['target'] },
-  [Event.AEX]: { kind: 'aex', name: 'AEX', words: ['rip', 'vector'] },
+  [Event.EENTER]: { kind: 'enter', name: 'EENTER', words: ['rip', 'return', 'cssa'] },
+  [Event.ERESUME]: { kind: 'enter', name: 'ERESUME', words: ['rip', 'rcx', 'cssa'] },
+  [Event.EEXIT]: { kind: 'exit', name: 'EEXIT', words: ['target', 'aep'] },
+  [Event.AEX]: { kind: 'aex', name: 'AEX', words: ['exitinfo', 'rip', 'address'] },
   [Event.SIGNAL]: { kind: 'aex', name: 'signal', words: ['signal', 'rip'] },
 };
