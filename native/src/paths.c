@@ -4,6 +4,7 @@
  * the path. Names are compared lexically: a symbolic link to a device node is not seen (Model: nothing is at its end).
  */
 #include "loader.h"
+#include "../include/traps.h"
 #include <linux/fcntl.h>
 #include <linux/limits.h>
 
@@ -13,7 +14,8 @@
 #define PATH_OWN_EXECUTABLE -2
 
 /* In the order of the node numbers that Op.OPEN takes. */
-static const char *const nodes[] = { "/dev/sgx_enclave", "/dev/sgx_provision" };
+#define PATH(index, path) [index] = path,
+static const char *const nodes[] = { DEVICE_NODES(PATH) };
 
 i64 copy_string(char *to, size_t size, const char *from)
 {

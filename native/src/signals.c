@@ -60,7 +60,7 @@ static i64 set_kernel_action(int signal, const struct action *wanted)
 	return sys(__NR_rt_sigaction, signal, &ours, 0, 8);
 }
 
-void signals_start(u64 inherited_ignored)
+void signals_start(struct slot *slot, u64 inherited_ignored)
 {
 	u64 mask = 0;
 
@@ -74,6 +74,7 @@ void signals_start(u64 inherited_ignored)
 			set_kernel_action(signal, &actions[signal]);
 	}
 	sys(__NR_rt_sigprocmask, 0, 0, &mask, 8);
+	slot->blocked = mask & RESERVED_SIGNALS;
 	mask &= ~RESERVED_SIGNALS;
 	sys(__NR_rt_sigprocmask, 2, &mask, 0, 8);
 }

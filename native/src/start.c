@@ -125,7 +125,7 @@ void stub_start(void)
 	allocate_key();
 	struct slot *slot = first_slot();
 	slot->parent_pid = process->pid;
-	signals_start(launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
+	signals_start(slot, launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
 	if (session_open(slot))
 		sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
 	if (!(launch.state & STATE_FILTERED))

@@ -233,7 +233,7 @@ struct action { u64 handler, flags, restorer, mask; };
 #define RESERVED_SIGNALS (SIGNAL_BIT(4) | SIGNAL_BIT(5) | SIGNAL_BIT(7) | SIGNAL_BIT(8) | SIGNAL_BIT(11) | \
 			  SIGNAL_BIT(31) | SIGNAL_BIT(KICK_SIGNAL))
 
-void signals_start(u64 inherited_ignored);
+void signals_start(struct slot *slot, u64 inherited_ignored);
 u64 ignored_state(void);
 /* Makes the return from our handler enter the program's; or does what the default is. */
 void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);

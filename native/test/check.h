@@ -12,7 +12,7 @@ static int check_failures;
 		if (!(condition)) { \
 			check_failures++; \
 			fprintf(stderr, "%s:%d: %s: ", __FILE__, __LINE__, #condition); \
-			fprintf(stderr, "" __VA_ARGS__); \
+			fprintf(stderr, " " __VA_ARGS__); \
 			fputc('\n', stderr); \
 		} \
 	} while (0)

@@ -5,7 +5,7 @@ TEST_CFLAGS = -O2 -g -std=gnu11 -Wall -Wextra -Werror -MMD -MP
 LOADER_PARTS = loader elf vdso exec paths lib
 LOADER_OBJECTS = $(LOADER_PARTS:%=$(BUILD)/%.c.o) $(BUILD)/start.S.o $(T)/standins.o
 
-TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show
+TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show signals-test
 
 REPORTS = dynamic static static-pie no-pie aligned exec-stack
 dynamic_FLAGS =
@@ -27,6 +27,8 @@ test: all $(TESTS:%=$(T)/%) $(T)/loader $(REPORTS:%=$(T)/report-%)
 	$(BUILD)/vitrine-stub no-host 0 $(T)/exec-test exec-test $(T)/exec-test $(T)/show > $(T)/exec-trapped 2> /dev/null
 	diff $(T)/exec-natively $(T)/exec-trapped && echo "ok exec answers as the kernel does when it is trapped"
 	$(T)/loader-test $(BUILD)/vitrine-stub $(REPORTS:%=$(T)/report-%)
+	$(T)/signals-test
+	VITRINE_STUB=1 $(BUILD)/vitrine-stub no-host 0 $(T)/signals-test signals-test
 
 # The loader alone, without the rest of the stub: it needs no host.
 $(T)/loader: $(LOADER_OBJECTS)
@@ -35,6 +37,8 @@ $(T)/loader: $(LOADER_OBJECTS)
 # Parts of the stub in an ordinary program.
 HOSTED = $(T)/hosted.o $(T)/standins.o $(BUILD)/lib.c.o $(BUILD)/elf.c.o $(BUILD)/exec.c.o $(BUILD)/paths.c.o
 $(T)/paths-test $(T)/hostile-test $(T)/exec-test: $(HOSTED)
+
+signals-test_FLAGS = -pthread
 
 # vdso-test asks ld.so for linux-vdso.so.1; to be linked it needs something of that name.
 $(T)/vdso-test: $(T)/linux-vdso.so.1
