@@ -12,7 +12,7 @@ const { MODE64BIT, DEBUG, INIT, KSS, EINITTOKENKEY } = Attributes.mask;
 const NO_TOKEN = new Uint8Array(304);
 
 const building = (secs: Parameters<typeof secsBytes>[0] = {}) => new TestEnclave({ initialise: false, secs });
-const initWith = (enclave: TestEnclave, sigStruct: Uint8Array, token = NO_TOKEN) => outcome(einit(enclave.cpu, sigStruct, SECS, token));
+const initWith = (enclave: TestEnclave, sigStruct: Uint8Array, token: Uint8Array = NO_TOKEN) => outcome(einit(enclave.cpu, sigStruct, SECS, token));
 /** EINIT with one byte or field of a good SIGSTRUCT changed after signing. */
 function tampered(change: (sig: ReturnType<typeof SigStruct.view>, bytes: Uint8Array) => void): string {
   const enclave = building();
