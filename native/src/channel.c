@@ -22,7 +22,8 @@
 #define MSG_NOSIGNAL 0x4000
 #define MSG_CMSG_CLOEXEC 0x40000000
 #define MSG_CTRUNC 8
-#define SPIN_ROUNDS 200
+/* 5 to 30 us, by the price of a PAUSE: an answer that comes this fast saves a sleep, which costs 8 us more. */
+#define SPIN_ROUNDS 600
 
 struct msghdr { void *name; i32 name_length; void *iov; u64 iov_count; void *control; u64 control_length; u32 flags; };
 struct iov { void *base; u64 length; };
