@@ -48,9 +48,10 @@ export interface TestProcessor {
   readonly threads: FakeThreads;
 }
 
-export function testProcessor(
-  { profileName = 'sapphire-rapids', ...options }: TestProcessorOptions = {},
-): TestProcessor {
+export function testProcessor({
+  profileName = 'sapphire-rapids',
+  ...options
+}: TestProcessorOptions = {}): TestProcessor {
   const contents = new MapContents();
   const threads = new FakeThreads();
   const cpu = new Processor({

@@ -17,7 +17,19 @@ function inside(miscSelect = 0) {
   const enclave = new TestEnclave({ secs: { miscSelect } });
   const thread = createVirtualThread({ rsp: 0x1000n, rbp: 0x2000n, fsBase: 11n, gsBase: 12n, rflags: TF | 0x202n });
   expect(outcome(eenter(enclave.cpu, enclave.access, thread, BASE + Offset.TCS, AEP))).toBe('ok');
-  const inner = { rax: 1n, rbx: 2n, rcx: 3n, rdx: 4n, rsi: 5n, rdi: 6n, rbp: 7n, rsp: 8n, r8: 9n, r15: 10n, rip: BigInt(BASE + 0x3010) };
+  const inner = {
+    rax: 1n,
+    rbx: 2n,
+    rcx: 3n,
+    rdx: 4n,
+    rsi: 5n,
+    rdi: 6n,
+    rbp: 7n,
+    rsp: 8n,
+    r8: 9n,
+    r15: 10n,
+    rip: BigInt(BASE + 0x3010),
+  };
   Object.assign(thread.registers, inner);
   thread.registers.rflags = CF | ZF | DF | 0x202n;
   const leave = (event?: ExceptionEvent) => aex(enclave.cpu, thread, event);
@@ -29,7 +41,14 @@ describe('AEX', () => {
   it('saves the registers in the frame and shows synthetic ones from which ENCLU is ERESUME', () => {
     const { thread, inner, leave, gpr } = inside();
     leave();
-    expect(gpr()).toMatchObject({ ...inner, ursp: 0x1000n, urbp: 0x2000n, exitInfo: 0, fsBase: BigInt(BASE), gsBase: BigInt(BASE) });
+    expect(gpr()).toMatchObject({
+      ...inner,
+      ursp: 0x1000n,
+      urbp: 0x2000n,
+      exitInfo: 0,
+      fsBase: BigInt(BASE),
+      gsBase: BigInt(BASE),
+    });
     expect(thread.registers).toMatchObject({
       rax: 3n,
       rbx: BigInt(BASE + Offset.TCS),
@@ -81,11 +100,14 @@ describe('AEX', () => {
     expect([readU32(thread.xsave, 0), readU32(thread.xsave, 24)]).toEqual([x87, mxcsr]);
   });
 
-  it.each([Vector.DE, Vector.DB, Vector.BR, Vector.UD, Vector.MF, Vector.AC, Vector.XM])('reports vector %i in EXITINFO', (vector) => {
-    const { leave, gpr } = inside();
-    leave({ vector });
-    expect(ExitInfo.format(gpr().exitInfo)).toBe(`VECTOR=${vector}|TYPE=HARDWARE|VALID`.replace('VECTOR=0|', ''));
-  });
+  it.each([Vector.DE, Vector.DB, Vector.BR, Vector.UD, Vector.MF, Vector.AC, Vector.XM])(
+    'reports vector %i in EXITINFO',
+    (vector) => {
+      const { leave, gpr } = inside();
+      leave({ vector });
+      expect(ExitInfo.format(gpr().exitInfo)).toBe(`VECTOR=${vector}|TYPE=HARDWARE|VALID`.replace('VECTOR=0|', ''));
+    },
+  );
   it('reports #BP as a software exception', () => {
     const { leave, gpr } = inside();
     leave({ vector: Vector.BP });

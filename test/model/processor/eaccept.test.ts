@@ -75,7 +75,9 @@ describe('EACCEPT', () => {
   });
   it('#PF: EPCM lets the enclave use RBX (a TCS)', () => {
     const { cpu, access } = new TestEnclave();
-    expect(outcome(eaccept(cpu, access, BASE + Offset.TCS, BASE))).toMatch(/^#PF 0x8005 @0x7f0000000000: EPCM lets the enclave use/);
+    expect(outcome(eaccept(cpu, access, BASE + Offset.TCS, BASE))).toMatch(
+      /^#PF 0x8005 @0x7f0000000000: EPCM lets the enclave use/,
+    );
   });
   it('#PF: EPCM lets the enclave use RBX (PENDING)', () => {
     const { cpu, access } = augmented();
@@ -145,7 +147,9 @@ describe('EACCEPT', () => {
   it('SGX_NOT_TRACKED: ETRACK ran since the page was changed', () => {
     const enclave = new TestEnclave();
     emodt(enclave.cpu, secInfo(Flags.TRIM), enclave.at(Offset.DATA2));
-    expect(accept(enclave, Flags.TRIM | Flags.MODIFIED, Offset.DATA2)).toBe('SGX_NOT_TRACKED: ETRACK ran since the page was changed');
+    expect(accept(enclave, Flags.TRIM | Flags.MODIFIED, Offset.DATA2)).toBe(
+      'SGX_NOT_TRACKED: ETRACK ran since the page was changed',
+    );
   });
   it('SGX_NOT_TRACKED: threads that entered before ETRACK have left', () => {
     const enclave = new TestEnclave();

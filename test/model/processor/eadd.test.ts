@@ -2,12 +2,31 @@ import { describe, expect, it } from 'vitest';
 
 import { Attributes, Tcs, TcsFlags } from '../../../src/abi/sgx-arch.ts';
 import { eadd } from '../../../src/processor/encls/eadd.ts';
-import { BASE, Flags, FREE, NOT_EPC, Offset, outcome, pattern, secInfo, SECS, SIZE, TestEnclave, VA } from './enclave.ts';
+import {
+  BASE,
+  Flags,
+  FREE,
+  NOT_EPC,
+  Offset,
+  outcome,
+  pattern,
+  secInfo,
+  SECS,
+  SIZE,
+  TestEnclave,
+  VA,
+} from './enclave.ts';
 
 const building = (secs = {}) => new TestEnclave({ initialise: false, secs });
 
 function add(enclave: TestEnclave, change: Partial<Parameters<typeof eadd>[1]> = {}, page = FREE): string {
-  const operands = { linAddr: BASE + Offset.HOLE, srcPage: pattern(9), secInfo: secInfo(Flags.REG_RW), secs: SECS, ...change };
+  const operands = {
+    linAddr: BASE + Offset.HOLE,
+    srcPage: pattern(9),
+    secInfo: secInfo(Flags.REG_RW),
+    secs: SECS,
+    ...change,
+  };
   return outcome(eadd(enclave.cpu, operands, page));
 }
 
@@ -29,10 +48,24 @@ describe('EADD', () => {
 
   it('clears RWX, STATE, CSSA, AEP and DBGOPTIN of a TCS and keeps the rest', () => {
     const enclave = building();
-    const srcPage = Tcs.encode({ state: 1n, flags: TcsFlags.mask.DBGOPTIN | TcsFlags.mask.AEXNOTIFY, cssa: 3, aep: 5n, nssa: 4, ossa: 0x1000n });
+    const srcPage = Tcs.encode({
+      state: 1n,
+      flags: TcsFlags.mask.DBGOPTIN | TcsFlags.mask.AEXNOTIFY,
+      cssa: 3,
+      aep: 5n,
+      nssa: 4,
+      ossa: 0x1000n,
+    });
     expect(add(enclave, { srcPage, secInfo: secInfo(Flags.TCS | Flags.R | Flags.W) })).toBe('ok');
     expect(enclave.entry(FREE)).toBe('PT=TCS');
-    expect(Tcs.decode(enclave.read(Offset.HOLE))).toMatchObject({ state: 0n, flags: TcsFlags.mask.AEXNOTIFY, cssa: 0, aep: 0n, nssa: 4, ossa: 0x1000n });
+    expect(Tcs.decode(enclave.read(Offset.HOLE))).toMatchObject({
+      state: 0n,
+      flags: TcsFlags.mask.AEXNOTIFY,
+      cssa: 0,
+      aep: 0n,
+      nssa: 4,
+      ossa: 0x1000n,
+    });
     expect(Tcs.view(srcPage).cssa).toBe(3);
   });
 
@@ -63,11 +96,17 @@ describe('EADD', () => {
     expect(enclave.entry(FREE)).toBe('not valid');
   });
   it('#GP: TCS.FSLIMIT and GSLIMIT of a 32-bit enclave end in FFFH', () => {
-    const change = { secInfo: secInfo(Flags.TCS), srcPage: Tcs.encode({ fsLimit: 0xffe, gsLimit: 0xfff }), linAddr: 0x8000 };
+    const change = {
+      secInfo: secInfo(Flags.TCS),
+      srcPage: Tcs.encode({ fsLimit: 0xffe, gsLimit: 0xfff }),
+      linAddr: 0x8000,
+    };
     expect(add(building(), { ...change, linAddr: BASE + Offset.HOLE })).toBe('ok');
     const enclave = new TestEnclave({ initialise: false, secs: { attributes: Attributes.mask.MODE64BIT } });
     enclave.cpu.secs(SECS).fields.attributes = 0n;
-    expect(add(enclave, { ...change, linAddr: BASE + Offset.HOLE })).toBe('#GP: TCS.FSLIMIT and GSLIMIT of a 32-bit enclave end in FFFH');
+    expect(add(enclave, { ...change, linAddr: BASE + Offset.HOLE })).toBe(
+      '#GP: TCS.FSLIMIT and GSLIMIT of a 32-bit enclave end in FFFH',
+    );
   });
   it('#GP: SECS.ATTRIBUTES.INIT is 0', () => {
     expect(add(new TestEnclave())).toBe('#GP: SECS.ATTRIBUTES.INIT is 0');

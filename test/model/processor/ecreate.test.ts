@@ -11,7 +11,11 @@ const { MODE64BIT, INIT, DEBUG, CET, KSS, AEXNOTIFY } = Attributes.mask;
 const { X87, SSE, AVX, OPMASK, ZMM_HI256, HI16_ZMM, TILECFG } = Xfrm.mask;
 type Values = Parameters<typeof Secs.encode>[0];
 
-function create(values: Values = {}, change: Partial<Parameters<typeof ecreate>[1]> = {}, profileName = 'sapphire-rapids') {
+function create(
+  values: Values = {},
+  change: Partial<Parameters<typeof ecreate>[1]> = {},
+  profileName = 'sapphire-rapids',
+) {
   const { cpu } = testProcessor({ profileName });
   const operands = { linAddr: 0n, srcPage: secsBytes(values), secInfo: secInfo(0), secs: 0n, ...change };
   return { cpu, result: outcome(ecreate(cpu, operands, PAGE)) };
@@ -93,7 +97,10 @@ describe('ECREATE', () => {
     ['SECS.BASEADDR is canonical', { baseAddr: 1n << 47n }],
     ['SECS.BASEADDR of a 32-bit enclave is below 4 GiB', { attributes: 0n, baseAddr: 1n << 32n }],
     ['SECS.SIZE is below the largest enclave size (CPUID.12H.0:EDX)', { size: 1n << 56n, baseAddr: 0n }],
-    ['SECS.SIZE is below the largest enclave size (CPUID.12H.0:EDX)', { attributes: 0n, size: 1n << 31n, baseAddr: 0n }],
+    [
+      'SECS.SIZE is below the largest enclave size (CPUID.12H.0:EDX)',
+      { attributes: 0n, size: 1n << 31n, baseAddr: 0n },
+    ],
     ['SECS.SIZE is a power of two of at least two pages', { size: 0n }],
     ['SECS.SIZE is a power of two of at least two pages', { size: 0x1000n }],
     ['SECS.SIZE is a power of two of at least two pages', { size: 0x3000n }],
@@ -109,11 +116,15 @@ describe('ECREATE', () => {
   });
 
   it.each([33, 47, 96, 127, 160, 191, 262, 4095])('#GP: SECS reserved fields are zero (byte %i)', (offset) => {
-    expect(create({}, { srcPage: secsBytes().fill(1, offset, offset + 1) }).result).toBe('#GP: SECS reserved fields are zero');
+    expect(create({}, { srcPage: secsBytes().fill(1, offset, offset + 1) }).result).toBe(
+      '#GP: SECS reserved fields are zero',
+    );
   });
 
   it('#GP: XFRM has both parts of MPX or none', () => {
-    expect(create({ xfrm: X87 | SSE | Xfrm.mask.BNDREGS }, {}, 'skylake').result).toBe('#GP: XFRM has both parts of MPX or none');
+    expect(create({ xfrm: X87 | SSE | Xfrm.mask.BNDREGS }, {}, 'skylake').result).toBe(
+      '#GP: XFRM has both parts of MPX or none',
+    );
   });
 
   it('needs one page a frame for AVX-512 with EXINFO, three for AMX', () => {

@@ -13,7 +13,12 @@ import { BASE, Flags, Offset, outcome, secInfo, SECS, TestEnclave } from './encl
 const AEP = 0x40_1000n;
 const FRAME2 = Offset.SSA + 0x1000;
 
-function enter(enclave: TestEnclave, thread = createVirtualThread(), tcs: number = BASE + Offset.TCS, aep = AEP): string {
+function enter(
+  enclave: TestEnclave,
+  thread = createVirtualThread(),
+  tcs: number = BASE + Offset.TCS,
+  aep = AEP,
+): string {
   return outcome(eenter(enclave.cpu, enclave.access, thread, tcs, aep));
 }
 
@@ -31,7 +36,14 @@ function poke(enclave: TestEnclave, change: Parameters<typeof Tcs.encode>[0]): T
 describe('EENTER', () => {
   it('goes to OENTRY with CSSA in RAX and the return address in RCX; other registers stay', () => {
     const enclave = withTcs({ ofsBase: 0x4000n, ogsBase: 0x5000n });
-    const thread = createVirtualThread({ rip: 0x40_0000n, rsp: 0x7ffc_0000n, rbp: 0x7ffc_0100n, rdi: 42n, fsBase: 1n, gsBase: 2n });
+    const thread = createVirtualThread({
+      rip: 0x40_0000n,
+      rsp: 0x7ffc_0000n,
+      rbp: 0x7ffc_0100n,
+      rdi: 42n,
+      fsBase: 1n,
+      gsBase: 2n,
+    });
     expect(enter(enclave, thread)).toBe('ok');
     expect(thread.registers).toMatchObject({
       rax: 0n,
@@ -171,7 +183,10 @@ describe('EENTER', () => {
 
   describe('on behalf of a real thread (checkState: false)', () => {
     const check = (enclave: TestEnclave, leaf: 2 | 3 = Enclu.EENTER, cssa?: number) =>
-      checkEnter(enclave.cpu, enclave.access, BASE + Offset.TCS, AEP, leaf, { checkState: false, ...(cssa !== undefined && { cssa }) });
+      checkEnter(enclave.cpu, enclave.access, BASE + Offset.TCS, AEP, leaf, {
+        checkState: false,
+        ...(cssa !== undefined && { cssa }),
+      });
 
     it('gives the parameters that the stub needs', () => {
       expect(check(withTcs({ ofsBase: 0x4000n, fsLimit: 0xfff }))).toMatchObject({
@@ -199,7 +214,9 @@ describe('EENTER', () => {
       const enclave = new TestEnclave();
       enclave.pages.delete(FRAME2);
       expect(outcome(check(enclave))).toBe('ok');
-      expect(outcome(check(enclave, Enclu.EENTER, 1))).toBe('#PF 0x4 @0x7f0000002000: SSA frame 1 is in the EPC and mapped');
+      expect(outcome(check(enclave, Enclu.EENTER, 1))).toBe(
+        '#PF 0x4 @0x7f0000002000: SSA frame 1 is in the EPC and mapped',
+      );
     });
   });
 });

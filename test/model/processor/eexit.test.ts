@@ -21,7 +21,14 @@ describe('EEXIT', () => {
     const { enclave, thread } = inside();
     Object.assign(thread.registers, { rsp: 0x77n, rdi: 0x88n });
     expect(outcome(eexit(enclave.cpu, thread, 0x40_2000n))).toBe('ok');
-    expect(thread.registers).toMatchObject({ rip: 0x40_2000n, rcx: AEP, rsp: 0x77n, rdi: 0x88n, fsBase: 11n, gsBase: 12n });
+    expect(thread.registers).toMatchObject({
+      rip: 0x40_2000n,
+      rcx: AEP,
+      rsp: 0x77n,
+      rdi: 0x88n,
+      fsBase: 11n,
+      gsBase: 12n,
+    });
     expect(thread.registers.rflags & Rflags.mask.TF).toBe(Rflags.mask.TF);
     expect(thread.inside).toBeUndefined();
   });
@@ -35,7 +42,9 @@ describe('EEXIT', () => {
     expect(outcome(eexit(enclave.cpu, thread, BigInt(BASE)))).toBe('ok');
   });
   it('#GP: the thread is inside an enclave', () => {
-    expect(outcome(eexit(new TestEnclave().cpu, createVirtualThread(), 0n))).toBe('#GP: the thread is inside an enclave');
+    expect(outcome(eexit(new TestEnclave().cpu, createVirtualThread(), 0n))).toBe(
+      '#GP: the thread is inside an enclave',
+    );
   });
   it('#GP: RBX is canonical', () => {
     const { enclave, thread } = inside();
@@ -47,7 +56,9 @@ describe('EEXIT', () => {
     const thread = threads.create();
     const { enclave } = inside(thread);
     const { epoch } = enclave.cpu.secs(SECS);
-    expect([threads.inside(SECS), threads.enteredBefore(SECS, epoch), threads.enteredBefore(SECS, epoch + 1)]).toEqual([1, 0, 1]);
+    expect([threads.inside(SECS), threads.enteredBefore(SECS, epoch), threads.enteredBefore(SECS, epoch + 1)]).toEqual([
+      1, 0, 1,
+    ]);
     eexit(enclave.cpu, thread, 0n);
     expect(threads.inside(SECS)).toBe(0);
     threads.end(thread);

@@ -1,6 +1,13 @@
 import { describe, expect, it } from 'vitest';
 
-import { Attributes, EinitToken, SgxCode, SigStruct, Xfrm, type SigStruct as SigStructValues } from '../../../src/abi/sgx-arch.ts';
+import {
+  Attributes,
+  EinitToken,
+  SgxCode,
+  SigStruct,
+  Xfrm,
+  type SigStruct as SigStructValues,
+} from '../../../src/abi/sgx-arch.ts';
 import { modulusOf, mrSigner } from '../../../src/formats/sigstruct.ts';
 import { toHex } from '../../../src/lib/bytes.ts';
 import { aesCmac } from '../../../src/processor/aes-cmac.ts';
@@ -12,7 +19,8 @@ const { MODE64BIT, DEBUG, INIT, KSS, EINITTOKENKEY } = Attributes.mask;
 const NO_TOKEN = new Uint8Array(304);
 
 const building = (secs: Parameters<typeof secsBytes>[0] = {}) => new TestEnclave({ initialise: false, secs });
-const initWith = (enclave: TestEnclave, sigStruct: Uint8Array, token: Uint8Array = NO_TOKEN) => outcome(einit(enclave.cpu, sigStruct, SECS, token));
+const initWith = (enclave: TestEnclave, sigStruct: Uint8Array, token: Uint8Array = NO_TOKEN) =>
+  outcome(einit(enclave.cpu, sigStruct, SECS, token));
 /** EINIT with one byte or field of a good SIGSTRUCT changed after signing. */
 function tampered(change: (sig: ReturnType<typeof SigStruct.view>, bytes: Uint8Array) => void): string {
   const enclave = building();
@@ -25,7 +33,12 @@ describe('EINIT', () => {
   it('commits MRENCLAVE, MRSIGNER, the ISV fields and INIT', () => {
     const enclave = building({ attributes: MODE64BIT | KSS });
     const measured = enclave.cpu.secs(SECS).measurement!.current();
-    const body = { isvProdId: 7, isvSvn: 9, isvFamilyId: new Uint8Array(16).fill(3), isvExtProdId: new Uint8Array(16).fill(4) };
+    const body = {
+      isvProdId: 7,
+      isvSvn: 9,
+      isvFamilyId: new Uint8Array(16).fill(3),
+      isvExtProdId: new Uint8Array(16).fill(4),
+    };
     expect(outcome(enclave.init(body))).toBe('ok');
     const { fields, hidden, initialised } = enclave.cpu.secs(SECS);
     expect(initialised).toBe(true);
@@ -69,10 +82,15 @@ describe('EINIT', () => {
     ])('%s (%#)', (check, change) => {
       expect(tampered(change)).toBe(`SGX_INVALID_SIG_STRUCT: ${check}`);
     });
-    it.each(['isvFamilyId', 'isvExtProdId'] as const)('SIGSTRUCT.ISVFAMILYID and ISVEXTPRODID are 0 without ATTRIBUTES.KSS (%s)', (field) => {
-      const check = 'SIGSTRUCT.ISVFAMILYID and ISVEXTPRODID are 0 without ATTRIBUTES.KSS';
-      expect(outcome(building().init({ [field]: new Uint8Array(16).fill(1) }))).toBe(`SGX_INVALID_SIG_STRUCT: ${check}`);
-    });
+    it.each(['isvFamilyId', 'isvExtProdId'] as const)(
+      'SIGSTRUCT.ISVFAMILYID and ISVEXTPRODID are 0 without ATTRIBUTES.KSS (%s)',
+      (field) => {
+        const check = 'SIGSTRUCT.ISVFAMILYID and ISVEXTPRODID are 0 without ATTRIBUTES.KSS';
+        expect(outcome(building().init({ [field]: new Uint8Array(16).fill(1) }))).toBe(
+          `SGX_INVALID_SIG_STRUCT: ${check}`,
+        );
+      },
+    );
   });
 
   it('SGX_UNMASKED_EVENT: no interrupt is pending', () => {
@@ -98,7 +116,10 @@ describe('EINIT', () => {
     const enclave = building();
     const measured = enclave.cpu.secs(SECS).measurement!.current();
     const result = enclave.init({ enclaveHash: new Uint8Array(32).fill(0xab) });
-    expect(result).toMatchObject({ code: SgxCode.SGX_INVALID_MEASUREMENT, why: { expected: 'ab'.repeat(32), found: toHex(measured) } });
+    expect(result).toMatchObject({
+      code: SgxCode.SGX_INVALID_MEASUREMENT,
+      why: { expected: 'ab'.repeat(32), found: toHex(measured) },
+    });
   });
 
   describe('SGX_INVALID_ATTRIBUTE', () => {
@@ -109,7 +130,9 @@ describe('EINIT', () => {
       const other = building({ attributes: MODE64BIT | EINITTOKENKEY });
       const theirs = other.sign();
       other.cpu.lePubKeyHash.fill(1);
-      expect(initWith(other, theirs)).toBe('SGX_INVALID_ATTRIBUTE: with ATTRIBUTES.EINITTOKENKEY, MRSIGNER is IA32_SGXLEPUBKEYHASH');
+      expect(initWith(other, theirs)).toBe(
+        'SGX_INVALID_ATTRIBUTE: with ATTRIBUTES.EINITTOKENKEY, MRSIGNER is IA32_SGXLEPUBKEYHASH',
+      );
     });
     it.each<[string, Partial<SigStructValues>]>([
       ['SECS.ATTRIBUTES is SIGSTRUCT.ATTRIBUTES under its mask', { attributes: MODE64BIT | DEBUG }],
@@ -120,7 +143,14 @@ describe('EINIT', () => {
       expect(outcome(building().init(body))).toBe(`SGX_INVALID_ATTRIBUTE: ${check}`);
     });
     it('does not look at bits outside the masks', () => {
-      const free = { attributes: DEBUG, attributeMask: 0n, xfrm: Xfrm.mask.AVX, xfrmMask: 0n, miscSelect: 1, cetAttributes: 1 };
+      const free = {
+        attributes: DEBUG,
+        attributeMask: 0n,
+        xfrm: Xfrm.mask.AVX,
+        xfrmMask: 0n,
+        miscSelect: 1,
+        cetAttributes: 1,
+      };
       expect(outcome(building().init(free))).toBe('ok');
     });
   });
@@ -130,18 +160,30 @@ describe('EINIT', () => {
       const enclave = building();
       const sigStruct = enclave.sign();
       enclave.cpu.lePubKeyHash.fill(0);
-      expect(initWith(enclave, sigStruct)).toBe('SGX_INVALID_EINITTOKEN: without an EINITTOKEN, MRSIGNER is IA32_SGXLEPUBKEYHASH');
+      expect(initWith(enclave, sigStruct)).toBe(
+        'SGX_INVALID_EINITTOKEN: without an EINITTOKEN, MRSIGNER is IA32_SGXLEPUBKEYHASH',
+      );
     });
 
     type TokenView = ReturnType<typeof EinitToken.view>;
     /** EINIT with a token that a launch enclave made; `before` changes what it vouches for, `after` what was made. */
-    function withToken(before: (token: TokenView) => void, after: (token: TokenView, bytes: Uint8Array) => void = () => {}): string {
+    function withToken(
+      before: (token: TokenView) => void,
+      after: (token: TokenView, bytes: Uint8Array) => void = () => {},
+    ): string {
       const enclave = building();
       const sigStruct = enclave.sign();
       const { cpu } = enclave;
       cpu.lePubKeyHash.fill(0x55);
       const { attributes, xfrm } = cpu.secs(SECS).fields;
-      const values = { valid: 1, attributes, xfrm, mrEnclave: cpu.secs(SECS).measurement!.current(), mrSigner: mrSigner(modulusOf(signingKey())), cpuSvnLe: cpu.fuses.cpuSvn };
+      const values = {
+        valid: 1,
+        attributes,
+        xfrm,
+        mrEnclave: cpu.secs(SECS).measurement!.current(),
+        mrSigner: mrSigner(modulusOf(signingKey())),
+        cpuSvnLe: cpu.fuses.cpuSvn,
+      };
       const bytes = EinitToken.encode(values);
       const token = EinitToken.view(bytes);
       before(token);
@@ -154,7 +196,10 @@ describe('EINIT', () => {
       expect(withToken(() => {})).toBe('ok');
     });
     it.each<[string, (token: TokenView) => void, ((token: TokenView, bytes: Uint8Array) => void)?]>([
-      ['SGX_INVALID_EINITTOKEN: a debug launch enclave launches debug enclaves only', (t) => (t.maskedAttributesLe = DEBUG)],
+      [
+        'SGX_INVALID_EINITTOKEN: a debug launch enclave launches debug enclaves only',
+        (t) => (t.maskedAttributesLe = DEBUG),
+      ],
       ['SGX_INVALID_EINITTOKEN: EINITTOKEN reserved fields are zero', () => {}, (_t, bytes) => (bytes[4] = 1)],
       ['SGX_INVALID_EINITTOKEN: EINITTOKEN.VALID bits 31:1 are zero', (t) => (t.valid = 3)],
       ['SGX_INVALID_CPUSVN: EINITTOKEN.CPUSVNLE is not beyond the current CPUSVN', (t) => (t.cpuSvnLe[15] = 5)],

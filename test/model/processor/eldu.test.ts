@@ -10,7 +10,20 @@ import { epa } from '../../../src/processor/encls/epa.ts';
 import { eremove } from '../../../src/processor/encls/eremove.ts';
 import { etrack } from '../../../src/processor/encls/etrack.ts';
 import { ewb, type EvictedPage } from '../../../src/processor/encls/ewb.ts';
-import { BASE, Flags, FREE, NOT_EPC, Offset, outcome, pattern, secInfo, SECS, secsBytes, TestEnclave, VA } from './enclave.ts';
+import {
+  BASE,
+  Flags,
+  FREE,
+  NOT_EPC,
+  Offset,
+  outcome,
+  pattern,
+  secInfo,
+  SECS,
+  secsBytes,
+  TestEnclave,
+  VA,
+} from './enclave.ts';
 
 const SLOT = 7;
 const OTHER = epcIndex(60);
@@ -31,7 +44,13 @@ type Change = Partial<Parameters<typeof eldu>[1]>;
 function evictAndLoad(change: (evicted: EvictedPage, enclave: TestEnclave) => Change, to = FREE, slot = SLOT, va = VA) {
   const enclave = new TestEnclave();
   const evicted = evict(enclave, enclave.at(Offset.DATA));
-  const operands = { linAddr: evicted.linAddr, srcPage: evicted.sealed, pcmd: evicted.pcmd, secs: SECS, ...change(evicted, enclave) };
+  const operands = {
+    linAddr: evicted.linAddr,
+    srcPage: evicted.sealed,
+    pcmd: evicted.pcmd,
+    secs: SECS,
+    ...change(evicted, enclave),
+  };
   return { enclave, operands, result: outcome(eldu(enclave.cpu, operands, to, va, slot)) };
 }
 
@@ -68,7 +87,9 @@ describe('ELDU', () => {
     const data = evict(enclave, enclave.at(Offset.DATA), 1);
     for (const page of enclave.pages.values()) eremove(cpu, page);
     const secs = evict(enclave, SECS, 2);
-    expect(outcome(eldu(cpu, { linAddr: 0, srcPage: secs.sealed, pcmd: secs.pcmd, secs: undefined }, OTHER, VA, 2))).toBe('ok');
+    expect(
+      outcome(eldu(cpu, { linAddr: 0, srcPage: secs.sealed, pcmd: secs.pcmd, secs: undefined }, OTHER, VA, 2)),
+    ).toBe('ok');
     expect(cpu.secs(OTHER).initialised).toBe(true);
     const operands = { linAddr: data.linAddr, srcPage: data.sealed, pcmd: data.pcmd, secs: OTHER };
     expect(outcome(eldu(cpu, operands, FREE, VA, 1))).toBe('ok');

@@ -43,11 +43,15 @@ describe('EMODPE', () => {
     expect(result).toBe('#PF 0x4 @0x7f0000008000: RBX is in the EPC and mapped');
   });
   it('#PF: RCX is in the EPC and mapped', () => {
-    expect(extend(new TestEnclave(), Flags.R, Offset.HOLE)).toBe('#PF 0x4 @0x7f0000008000: RCX is in the EPC and mapped');
+    expect(extend(new TestEnclave(), Flags.R, Offset.HOLE)).toBe(
+      '#PF 0x4 @0x7f0000008000: RCX is in the EPC and mapped',
+    );
   });
   it('#PF: EPCM lets the enclave use RBX', () => {
     const { cpu, access } = new TestEnclave();
-    expect(outcome(emodpe(cpu, access, BASE + Offset.TCS, BASE + Offset.DATA))).toMatch(/^#PF 0x8005 @0x7f0000000000: EPCM lets/);
+    expect(outcome(emodpe(cpu, access, BASE + Offset.TCS, BASE + Offset.DATA))).toMatch(
+      /^#PF 0x8005 @0x7f0000000000: EPCM lets/,
+    );
   });
   it('#GP: SECINFO reserved fields are zero', () => {
     expect(extend(new TestEnclave(), 1 << 7)).toBe('#GP: SECINFO reserved fields are zero');

@@ -5,7 +5,8 @@ import { emodpr } from '../../../src/processor/encls/emodpr.ts';
 import { emodt } from '../../../src/processor/encls/emodt.ts';
 import { BASE, Flags, FREE, NOT_EPC, Offset, outcome, secInfo, SECS, TestEnclave, VA } from './enclave.ts';
 
-const restrict = (enclave: TestEnclave, flags: number, page = enclave.at(Offset.DATA)) => outcome(emodpr(enclave.cpu, secInfo(flags), page));
+const restrict = (enclave: TestEnclave, flags: number, page = enclave.at(Offset.DATA)) =>
+  outcome(emodpr(enclave.cpu, secInfo(flags), page));
 
 describe('EMODPR', () => {
   it('leaves the rights that both have, sets PR and keeps the contents', () => {

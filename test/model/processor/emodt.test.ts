@@ -5,7 +5,8 @@ import { emodpr } from '../../../src/processor/encls/emodpr.ts';
 import { emodt } from '../../../src/processor/encls/emodt.ts';
 import { BASE, Flags, FREE, NOT_EPC, Offset, outcome, secInfo, SECS, TestEnclave, VA } from './enclave.ts';
 
-const modify = (enclave: TestEnclave, flags: number, page = enclave.at(Offset.DATA)) => outcome(emodt(enclave.cpu, secInfo(flags), page));
+const modify = (enclave: TestEnclave, flags: number, page = enclave.at(Offset.DATA)) =>
+  outcome(emodt(enclave.cpu, secInfo(flags), page));
 
 describe('EMODT', () => {
   it('makes PT_REG a PT_TCS that is MODIFIED, without rights, with its contents', () => {
@@ -43,7 +44,9 @@ describe('EMODT', () => {
     expect(modify(new TestEnclave(), Flags.TRIM, FREE)).toBe('#PF 0x8003: EPCM.VALID is 1');
   });
   it.each([SECS, VA])('#PF: EPCM.PT is PT_REG, or PT_TCS when it becomes PT_TRIM (EPC page %i)', (page) => {
-    expect(modify(new TestEnclave(), Flags.TRIM, page)).toBe('#PF 0x8003: EPCM.PT is PT_REG, or PT_TCS when it becomes PT_TRIM');
+    expect(modify(new TestEnclave(), Flags.TRIM, page)).toBe(
+      '#PF 0x8003: EPCM.PT is PT_REG, or PT_TCS when it becomes PT_TRIM',
+    );
   });
   it('#PF: EPCM.PT is PT_REG, or PT_TCS when it becomes PT_TRIM (TCS to TCS)', () => {
     const enclave = new TestEnclave();

@@ -1,9 +1,25 @@
 /** A small enclave for the leaf tests, built through the leaves, and results as short text. */
 import { expect } from 'vitest';
 
-import { Attributes, PageType, SecInfo, SecInfoFlags, Secs, sgxCodeName, Tcs, Xfrm } from '../../../src/abi/sgx-arch.ts';
+import {
+  Attributes,
+  PageType,
+  SecInfo,
+  SecInfoFlags,
+  Secs,
+  sgxCodeName,
+  Tcs,
+  Xfrm,
+} from '../../../src/abi/sgx-arch.ts';
 import { vectorName } from '../../../src/abi/x86.ts';
-import { modulusOf, mrSigner, newSigningKey, readSigningKey, signSigStruct, type SigStructBody } from '../../../src/formats/sigstruct.ts';
+import {
+  modulusOf,
+  mrSigner,
+  newSigningKey,
+  readSigningKey,
+  signSigStruct,
+  type SigStructBody,
+} from '../../../src/formats/sigstruct.ts';
 import type { Code, Fault, Ok } from '../../../src/lib/outcome.ts';
 import { epcIndex, linPage, PAGE_SIZE_BYTES, pageOf, type EpcIndex } from '../../../src/lib/units.ts';
 import { eadd } from '../../../src/processor/encls/eadd.ts';
@@ -101,7 +117,14 @@ export class TestEnclave {
     const operands = { linAddr: 0n, srcPage: secsBytes(options.secs), secInfo: secInfo(0), secs: 0n };
     expect(outcome(ecreate(cpu, operands, SECS))).toBe('ok');
     expect(outcome(epa(cpu, VA))).toBe('ok');
-    const tcs = Tcs.encode({ ossa: BigInt(Offset.SSA), nssa: 2, oentry: BigInt(Offset.CODE), fsLimit: 0xfff, gsLimit: 0xfff, ...options.tcs });
+    const tcs = Tcs.encode({
+      ossa: BigInt(Offset.SSA),
+      nssa: 2,
+      oentry: BigInt(Offset.CODE),
+      fsLimit: 0xfff,
+      gsLimit: 0xfff,
+      ...options.tcs,
+    });
     this.add(Offset.TCS, Flags.TCS, tcs);
     this.add(Offset.SSA, Flags.REG_RW, new Uint8Array(PAGE_SIZE_BYTES));
     this.add(Offset.SSA + PAGE_SIZE_BYTES, Flags.REG_RW, new Uint8Array(PAGE_SIZE_BYTES));
@@ -136,7 +159,10 @@ export class TestEnclave {
     const { attributes, xfrm } = this.cpu.secs(SECS).fields;
     const all = 0xffff_ffff_ffff_ffffn;
     const enclaveHash = this.cpu.secs(SECS).measurement?.current() ?? new Uint8Array(32);
-    return signSigStruct({ attributes, attributeMask: all, xfrm, xfrmMask: all, enclaveHash, date: 0x20261120, ...body }, key);
+    return signSigStruct(
+      { attributes, attributeMask: all, xfrm, xfrmMask: all, enclaveHash, date: 0x20261120, ...body },
+      key,
+    );
   }
 
   /** The EPC page at an offset that is in EPC. */

@@ -41,7 +41,9 @@ describe('EREMOVE', () => {
   it('SGX_ENCLAVE_ACT: no thread is inside the enclave', () => {
     const enclave = new TestEnclave();
     enclave.threads.entered.push({ secs: SECS, epoch: 1 });
-    expect(outcome(eremove(enclave.cpu, enclave.at(Offset.DATA)))).toBe('SGX_ENCLAVE_ACT: no thread is inside the enclave');
+    expect(outcome(eremove(enclave.cpu, enclave.at(Offset.DATA)))).toBe(
+      'SGX_ENCLAVE_ACT: no thread is inside the enclave',
+    );
   });
   it('of an accepted PT_TRIM page does not care for threads inside; of one not accepted it does', () => {
     const enclave = new TestEnclave();
@@ -51,7 +53,9 @@ describe('EREMOVE', () => {
     etrack(cpu, SECS);
     enclave.threads.entered.push({ secs: SECS, epoch: cpu.secs(SECS).epoch });
     expect(outcome(eremove(cpu, page))).toMatch(/^SGX_ENCLAVE_ACT/);
-    expect(outcome(eaccept(cpu, access, enclave.secInfoAt(Flags.TRIM | Flags.MODIFIED), BASE + Offset.DATA2))).toBe('ok');
+    expect(outcome(eaccept(cpu, access, enclave.secInfoAt(Flags.TRIM | Flags.MODIFIED), BASE + Offset.DATA2))).toBe(
+      'ok',
+    );
     expect(outcome(eremove(cpu, page))).toBe('ok');
   });
 });

@@ -14,8 +14,10 @@ const AEP = 0x40_1000n;
 const TCS = BASE + Offset.TCS;
 const GPR_OFFSET = Offset.SSA + 4096 - Gprsgx.sizeBytes;
 
-const enter = (enclave: TestEnclave, thread: VirtualThread) => outcome(eenter(enclave.cpu, enclave.access, thread, TCS, AEP));
-const resume = (enclave: TestEnclave, thread: VirtualThread) => outcome(eresume(enclave.cpu, enclave.access, thread, TCS, AEP));
+const enter = (enclave: TestEnclave, thread: VirtualThread) =>
+  outcome(eenter(enclave.cpu, enclave.access, thread, TCS, AEP));
+const resume = (enclave: TestEnclave, thread: VirtualThread) =>
+  outcome(eresume(enclave.cpu, enclave.access, thread, TCS, AEP));
 
 /** A thread that was interrupted inside. */
 function interrupted() {

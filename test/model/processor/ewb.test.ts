@@ -25,7 +25,10 @@ describe('EWB', () => {
     expect(linAddr).toBe(BASE + Offset.DATA);
     expect(sealed).toHaveLength(4096);
     expect(Buffer.compare(sealed, pattern(2))).not.toBe(0);
-    expect(Pcmd.decode(pcmd)).toMatchObject({ secInfo: { flags: BigInt(Flags.REG_RW) }, enclaveId: cpu.secs(SECS).hidden.enclaveId });
+    expect(Pcmd.decode(pcmd)).toMatchObject({
+      secInfo: { flags: BigInt(Flags.REG_RW) },
+      enclaveId: cpu.secs(SECS).hidden.enclaveId,
+    });
     expect(cpu.versionArray(VA)[7]).not.toBe(0n);
     expect(enclave.entry(page)).toBe('not valid');
     expect(enclave.hasContents(Offset.DATA)).toBe(false);
@@ -60,7 +63,9 @@ describe('EWB', () => {
     const enclave = new TestEnclave();
     etrack(enclave.cpu, SECS);
     eblock(enclave.cpu, enclave.at(Offset.DATA));
-    expect(outcome(ewb(enclave.cpu, enclave.at(Offset.DATA), VA, 0))).toBe('SGX_NOT_TRACKED: ETRACK ran since the page was changed');
+    expect(outcome(ewb(enclave.cpu, enclave.at(Offset.DATA), VA, 0))).toBe(
+      'SGX_NOT_TRACKED: ETRACK ran since the page was changed',
+    );
   });
   it('SGX_NOT_TRACKED: threads that entered before ETRACK have left', () => {
     const enclave = new TestEnclave();
