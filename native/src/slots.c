@@ -101,6 +101,7 @@ static void adopt_process(struct slot *mine)
 		SLOT(i)->tid = 0;
 	mine->tid = (u32)sys(__NR_gettid);
 	mine->vfork_pid = 0;
+	mine->dispatching = false; /* the kernel does not hand it on */
 	HINT(mine->tid) = (u16)mine->index;
 	enclaves_forget();
 }
