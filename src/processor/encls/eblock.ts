@@ -16,14 +16,14 @@ export function eblock(cpu: Processor, page: EpcIndex): LeafResult {
   const refused = checkEpcPage(cpu, page, 'RCX');
   if (refused) return refused;
   const { epcm } = cpu;
-  const found = describeEntry(cpu, page);
-  if (!epcm.valid(page)) return sgxCode(SgxCode.SGX_PG_INVLD, why('EPCM.VALID is 1', 'a valid page', found));
+  const refuse = (code: number, check: string, expected: string) =>
+    sgxCode(code, why(check, expected, describeEntry(cpu, page)));
+  if (!epcm.valid(page)) return refuse(SgxCode.SGX_PG_INVLD, 'EPCM.VALID is 1', 'a valid page');
   if (!epcm.isChild(page)) {
     const code = epcm.type(page) === PageType.SECS ? SgxCode.SGX_PG_IS_SECS : SgxCode.SGX_NOTBLOCKABLE;
-    return sgxCode(code, why('EPCM.PT is PT_REG, PT_TCS or PT_TRIM', 'a page of an enclave', found));
+    return refuse(code, 'EPCM.PT is PT_REG, PT_TCS or PT_TRIM', 'a page of an enclave');
   }
-  if (epcm.blocked(page))
-    return sgxCode(SgxCode.SGX_BLKSTATE, why('EPCM.BLOCKED is 0', 'a page not yet blocked', found));
+  if (epcm.blocked(page)) return refuse(SgxCode.SGX_BLKSTATE, 'EPCM.BLOCKED is 0', 'a page not yet blocked');
   epcm.block(page);
   epcm.setTrackEpoch(page, cpu.secs(epcm.secsOf(page)).epoch + 1);
   return ok();

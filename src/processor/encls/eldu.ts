@@ -37,8 +37,9 @@ export function eldu(
   vaSlot: number,
 ): LeafResult {
   const { linAddr, srcPage } = operands;
-  const pcmd = Pcmd.decode(operands.pcmd);
-  const flags = Number(pcmd.secInfo.flags & 0xffffn);
+  const pcmd = Pcmd.view(operands.pcmd);
+  const pcmdFlags = pcmd.secInfo.flags;
+  const flags = Number(pcmdFlags & 0xffffn);
   const type = flags >>> 8;
   const refused =
     checkEpcPage(cpu, page, 'RCX') ??
@@ -52,7 +53,7 @@ export function eldu(
   const isChild = operands.secs !== undefined;
   const enclaveId = isChild ? cpu.secs(operands.secs).hidden.enclaveId : 0n;
   const slots = cpu.versionArray(vaPage);
-  const identity = { enclaveId, linAddr: BigInt(linAddr), flags: pcmd.secInfo.flags };
+  const identity = { enclaveId, linAddr: BigInt(linAddr), flags: pcmdFlags };
   // The MAC binds PCMD's reserved bytes as zeros.
   const clean = Pcmd.reservedAreZero(operands.pcmd);
   const bytes = clean ? openPage(cpu.pagingKey, slots[vaSlot]!, identity, srcPage, pcmd.mac) : undefined;

@@ -104,7 +104,11 @@ function evict(cpu: Processor, page: EpcIndex): { page: EvictedPage; version: bi
     { enclaveId, linAddr: BigInt(linAddr), flags },
     takeBytes(cpu, page),
   );
-  const pcmd = Pcmd.encode({ secInfo: { flags }, enclaveId, mac });
+  const pcmd = new Uint8Array(Pcmd.sizeBytes);
+  const view = Pcmd.view(pcmd);
+  view.secInfo.flags = flags;
+  view.enclaveId = enclaveId;
+  view.mac = mac;
   return { page: { sealed, pcmd, linAddr }, version };
 }
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { Attributes, MiscSelect, PageType, Secs, Xfrm } from '../../../src/abi/sgx-arch.ts';
+import { Attributes, MiscSelect, PageType, Xfrm, type Secs } from '../../../src/abi/sgx-arch.ts';
 import { epcIndex } from '../../../src/lib/units.ts';
 import { ecreate } from '../../../src/processor/encls/ecreate.ts';
 import { testProcessor } from '../../../src/processor/testing/processor.ts';

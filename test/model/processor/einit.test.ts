@@ -13,7 +13,7 @@ import { toHex } from '../../../src/lib/bytes.ts';
 import { aesCmac } from '../../../src/processor/aes-cmac.ts';
 import { einit } from '../../../src/processor/encls/einit.ts';
 import { einitTokenKey } from '../../../src/processor/keys.ts';
-import { FREE, NOT_EPC, Offset, outcome, SECS, secsBytes, signingKey, TestEnclave, VA } from './enclave.ts';
+import { FREE, NOT_EPC, Offset, outcome, SECS, signingKey, type secsBytes, TestEnclave, VA } from './enclave.ts';
 
 const { MODE64BIT, DEBUG, INIT, KSS, EINITTOKENKEY } = Attributes.mask;
 const NO_TOKEN = new Uint8Array(304);

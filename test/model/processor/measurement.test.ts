@@ -55,7 +55,8 @@ function literally({ sizeBytes, ssaFrameSizePages, steps }: Vector): Blocks {
       [8, BigInt(offset)],
       [16, BigInt(secInfoFlags)],
     ]);
-    for (let at = 0; measured && at < 4096; at += 256) {
+    if (!measured) continue;
+    for (let at = 0; at < 4096; at += 256) {
       blocks.add('EEXTEND', [[8, BigInt(offset + at)]]);
       blocks.data(pattern(seed).subarray(at, at + 256));
     }
