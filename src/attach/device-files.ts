@@ -16,6 +16,7 @@ export interface DeviceFile<F> {
 
 export class DeviceFiles<F> {
   readonly #byInode = new Map<number, DeviceFile<F>>();
+  readonly #byFile = new Map<F, DeviceFile<F>>();
 
   get count(): number {
     return this.#byInode.size;
@@ -28,6 +29,7 @@ export class DeviceFiles<F> {
     if (!tryLock(programFd)) throw new Error('a fresh memfd is locked');
     const deviceFile = { file, inode: identify(first).inode, fd: first };
     this.#byInode.set(deviceFile.inode, deviceFile);
+    this.#byFile.set(file, deviceFile);
     return { deviceFile, programFd };
   }
 
@@ -35,11 +37,12 @@ export class DeviceFiles<F> {
     return this.#byInode.get(inode);
   }
 
-  [Symbol.iterator](): Iterator<DeviceFile<F>> {
-    return this.#byInode.values();
+  /** Our own description of the file's contents; undefined when it is closed. */
+  fdOf(file: F): number | undefined {
+    return this.#byFile.get(file)?.fd;
   }
 
-  /** Removes and returns the files that nobody has any more; the caller closes them with `dispose`. */
+  /** The files that nobody has any more, no longer found by inode; the caller disposes of them. */
   takeUnreferenced(): DeviceFile<F>[] {
     const gone = [...this.#byInode.values()].filter(({ fd }) => tryLock(fd));
     for (const { inode } of gone) this.#byInode.delete(inode);
@@ -47,6 +50,7 @@ export class DeviceFiles<F> {
   }
 
   dispose(deviceFile: DeviceFile<F>): void {
+    this.#byFile.delete(deviceFile.file);
     close(deviceFile.fd);
   }
 }

@@ -7,10 +7,12 @@
  */
 import { Op, SessionFlags } from '../abi/stub.ts';
 import type { OpenFile } from '../devices/device-table.ts';
+import { EnclaveFile } from '../kernel/enclave.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Trace } from '../trace/events.ts';
 import { Connections } from './connections.ts';
 import type { MemfdContents } from './contents.ts';
+import { leaveForDeadThreads } from './dead-threads.ts';
 import { DeviceFiles } from './device-files.ts';
 import { close } from './linux/files.ts';
 import { send } from './linux/sockets.ts';
@@ -74,6 +76,7 @@ export class Host {
       onStart: (session) => this.#onStart(session),
       onEnd: (session) => this.#onEnd(session),
     });
+    this.machine.kernel.onGeneration = (enclave) => this.#raiseGeneration(enclave);
   }
 
   /** Serves until the main program has ended and nobody holds a device file any more. */
@@ -106,17 +109,24 @@ export class Host {
     return this.#connections.find(pid);
   }
 
-  /** Rights in an enclave were cut: entries that were checked before are stale in every process. */
-  raiseGeneration(enclaveId: number): void {
-    this.#contents.flush();
-    for (const session of this.#connections) session.raiseGeneration(enclaveId);
+  /**
+   * Tells the model which processes have no thread left that came into the enclave before rights in it were last cut.
+   * A thread that comes in later has applied what its process had to apply.
+   */
+  acknowledge(enclave: EnclaveFile): void {
+    if (enclave.mms.size < 2) return;
+    for (const session of this.#connections) {
+      if (session.mm !== undefined && enclave.mms.has(session.mm) && !session.hasStaleThread(enclave)) {
+        session.mm.acknowledge(enclave, enclave.generation);
+      }
+    }
   }
 
   /** Gives back every device file that nobody holds any more. */
   sweep(): void {
     for (const deviceFile of this.files.takeUnreferenced()) {
       const { file } = deviceFile;
-      for (const session of this.#connections) session.forgetEnclave(file.id);
+      if (file instanceof EnclaveFile) for (const session of this.#connections) session.forgetEnclave(file.id);
       this.machine.devices.release(file);
       this.#contents.flush();
       this.files.dispose(deviceFile);
@@ -127,6 +137,12 @@ export class Host {
   /** Somebody is about to let go of something. */
   sweepSoon(): void {
     this.#sweepAt = Math.min(this.#sweepAt, performance.now() + SWEEP_SOON_MS);
+  }
+
+  /** Entries that were checked before are stale in every process. */
+  #raiseGeneration(enclave: EnclaveFile): void {
+    this.#contents.flush();
+    for (const session of this.#connections) session.raiseGeneration(enclave);
   }
 
   #serveRequests(): boolean {
@@ -200,7 +216,10 @@ export class Host {
     const abandoned = this.#long.filter((request) => request.session === session);
     this.#long = this.#long.filter((request) => request.session !== session);
     for (const { steps } of abandoned) steps.return(DONE);
-    if (session.mm !== undefined) this.machine.kernel.exitProcess(session.mm);
+    if (session.mm !== undefined) {
+      leaveForDeadThreads(this.machine.kernel, session);
+      this.machine.kernel.exitProcess(session.mm);
+    }
     this.#contents.flush();
     this.sweepSoon();
   }

@@ -2,6 +2,8 @@
 import { writeSync } from 'node:fs';
 import { randomFillSync } from 'node:crypto';
 import { CPUID_SGX_SUBLEAVES, SessionFlags } from '../abi/stub.ts';
+import type { OpenFile } from '../devices/device-table.ts';
+import { InvariantError } from '../lib/outcome.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { Machine } from '../machine/machine.ts';
 import { limitToHost, processorProfiles } from '../processor/profiles.ts';
@@ -20,10 +22,14 @@ export async function serve(order: MachineOrder, listener: number, wakeUp: numbe
     const { listen } = (await import(order.listener.module)) as { listen: (trace: Trace, options: unknown) => void };
     listen(trace, order.listener.options);
   }
-  const files = new DeviceFiles();
-  const contents = new MemfdContents((secs) => files.contentsOf(secs));
+  const files = new DeviceFiles<OpenFile>();
+  const contents = new MemfdContents((secs) => {
+    const fd = files.fdOf(machine.kernel.enclaveOfSecs(secs)!);
+    if (fd === undefined) throw new InvariantError(`the enclave of SECS ${secs} is closed`);
+    return fd;
+  });
   const random = (lengthBytes: number): Uint8Array => randomFillSync(new Uint8Array(lengthBytes));
-  const machine = new Machine({
+  const machine: Machine = new Machine({
     profile: limitToHost(processorProfiles[order.profileName]!, hostXcr0()),
     epcPages: order.epcBytes / PAGE_SIZE_BYTES,
     entropy: { fill: (bytes) => void randomFillSync(bytes) },

@@ -177,6 +177,10 @@ export class Mailbox {
   get insideSlot(): number {
     return this.#load('inside') - 1;
   }
+  /** Linear address of the TCS while inside. */
+  get insideTcs(): number {
+    return this.#number(ThreadRecord.offsetOf('insideTcs'));
+  }
   /** The generation that its entry was checked against. */
   get insideGeneration(): number {
     return this.#load('insideGeneration');
@@ -184,8 +188,7 @@ export class Mailbox {
 
   /** A 64-bit argument as a number; exact below 2^53, and above that still above every user address. */
   arg(index: number): number {
-    const at = this.#at + ThreadRecord.offsetOf('args') + 8 * index;
-    return this.#area.data.getUint32(at + 4, true) * 2 ** 32 + this.#area.data.getUint32(at, true);
+    return this.#number(ThreadRecord.offsetOf('args') + 8 * index);
   }
 
   bigArg(index: number): bigint {
@@ -220,6 +223,11 @@ export class Mailbox {
     data.setUint32(this.#at + ThreadRecord.offsetOf('runCount'), runs.length, true);
     data.setUint32(this.#at + ThreadRecord.offsetOf('moreRuns'), more ? 1 : 0, true);
     data.setUint32(this.#at + ThreadRecord.offsetOf('runSequence'), sequence, true);
+  }
+
+  #number(offset: number): number {
+    const { data } = this.#area;
+    return data.getUint32(this.#at + offset + 4, true) * 2 ** 32 + data.getUint32(this.#at + offset, true);
   }
 
   #load(name: 'tid' | 'op' | 'state' | 'interrupted' | 'inside' | 'insideGeneration' | 'waiting'): number {

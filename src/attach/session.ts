@@ -71,8 +71,8 @@ export class Session {
   }
 
   /** Rights were cut: entries checked before are stale. */
-  raiseGeneration(enclaveId: number): void {
-    const index = this.slotOf(enclaveId);
+  raiseGeneration(file: EnclaveFile): void {
+    const index = this.slotOf(file.id);
     if (index >= 0) this.#publish(index);
   }
 

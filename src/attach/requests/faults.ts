@@ -9,13 +9,15 @@ const accesses = ['read', 'write', 'exec'] as const;
 
 /** FAULT(address, access, inside, RIP). */
 export function fault(caller: Caller): Reply {
-  const { mm, box } = caller;
+  const { host, mm, box } = caller;
   const address = box.arg(0);
   const access = accesses[box.arg(1)] ?? 'read';
   const inside = box.arg(2) !== 0;
   const rip = box.arg(3);
   if (address >= USER_ADDRESS_END) return { ret: Verdict.NOT_OURS };
   const startMs = performance.now();
+  const enclave = mm.enclaveAt(pageOf(address));
+  if (enclave !== undefined) host.acknowledge(enclave);
   const verdict = mm.fault({ page: pageOf(address), access, inside, via: 'access' });
   trace(caller, () => ({
     kind: 'fault',

@@ -32,8 +32,8 @@ export function identify({ host, box }: Caller): Reply {
 /** ALIAS(enclave slot): our own description of the contents, which counts as nobody's reference; out: base, size. */
 export function alias({ host, session, box }: Caller): Reply {
   const enclave = session.enclaveInSlot(box.arg(0));
-  const deviceFile = enclave === undefined ? undefined : [...host.files].find(({ file }) => file === enclave);
-  if (enclave === undefined || deviceFile === undefined) return refused(Errno.ENOENT);
-  return { ret: 0, out: [enclave.base, enclave.sizeBytes], descriptor: { fd: deviceFile.fd, closeAfter: false } };
+  const fd = enclave === undefined ? undefined : host.files.fdOf(enclave);
+  if (enclave === undefined || fd === undefined) return refused(Errno.ENOENT);
+  return { ret: 0, out: [enclave.base, enclave.sizeBytes], descriptor: { fd, closeAfter: false } };
 }
 

@@ -100,13 +100,12 @@ function describe(result: LeafResult<unknown>): { result: string; why?: Why } {
   return { result: result.vector === 14 ? `#PF(${hex(result.errorCode)})` : '#GP', why: result.why };
 }
 
-/** SYNC(enclave slot): the thread has seen a new generation; what changed comes with the answer. out: generation. */
-export function sync({ session, mm, box }: Caller): Reply {
-  const slot = box.arg(0);
-  const enclave = session.enclaveInSlot(slot);
+/** SYNC(enclave slot): the thread has seen a new generation and left; what changed comes with the answer. */
+export function sync({ host, session, box }: Caller): Reply {
+  const enclave = session.enclaveInSlot(box.arg(0));
   if (enclave === undefined) return refused(Errno.ENOENT);
-  if (!session.hasStaleThread(enclave)) mm.acknowledge(enclave, enclave.generation);
-  return { ret: 0, out: [session.publishedGeneration(slot)] };
+  host.acknowledge(enclave);
+  return DONE;
 }
 
 /** EVENT(event, TCS, registers...): what the stub did by itself; it only tells while somebody listens. */
