@@ -1,0 +1,36 @@
+/* Touches every page of a 64 MiB heap twice. With an EPC smaller than that, most are evicted in between. */
+#include "loader.h"
+#include "worker.h"
+
+#include <err.h>
+#include <stdio.h>
+#include <string.h>
+
+static struct sgx_enclave_run run;
+
+static uint64_t work(vdso_sgx_enter_enclave_t enter, uint64_t function, uint64_t number)
+{
+	struct work work = { function, number, 0 };
+
+	run.function = 0;
+	if (enter((unsigned long)&work, 0, 0, 2 /* EENTER */, 0, 0, &run) || run.function != 4 /* EEXIT */)
+		errx(1, "the enclave was left by vector %u, error code 0x%x, address 0x%llx", run.exception_vector,
+		     run.exception_error_code, (unsigned long long)run.exception_addr);
+	return work.answer;
+}
+
+int main(int count, char **arguments)
+{
+	struct enclave enclave = enclave_load("build/worker.elf", "build/worker.sigstruct", 0);
+	vdso_sgx_enter_enclave_t enter = find_enter_enclave();
+	uint64_t wrong = 0;
+
+	(void)count, (void)arguments;
+	run.tcs = enclave.tcs;
+	for (uint64_t seed = 1; seed <= 2; seed++) {
+		work(enter, WORK_FILL, seed);
+		wrong += work(enter, WORK_CHECK, seed);
+	}
+	printf("%d pages written and read back twice, %lu words wrong\n", WORKER_PAGES, (unsigned long)wrong);
+	return wrong != 0;
+}

@@ -1,0 +1,67 @@
+/* The enclave of the test programs. Freestanding; entered through the example's entry.S. */
+#include "enclave-layout.h"
+#include "worker.h"
+
+VITRINE_ENCLAVE_LAYOUT(
+	.thread_count = 2,
+	.nssa = WORKER_NSSA,
+	.ssa_frame_size = 1,
+	.stack_pages = WORKER_STACK_PAGES,
+	.heap_pages = WORKER_PAGES,
+	.attributes = SGX_ATTR_MODE64BIT,
+	.xfrm = SGX_XFRM_LEGACY,
+);
+
+/* The heap begins where the segments end. */
+extern char _end[] __attribute__((visibility("hidden")));
+
+static volatile uint64_t *heap_page(uint64_t page)
+{
+	return (volatile uint64_t *)((((uint64_t)_end + 4095) & ~4095UL) + page * 4096);
+}
+
+static uint64_t word(uint64_t seed, uint64_t page, uint64_t at)
+{
+	return (seed << 48) ^ (page * 0x9e3779b97f4a7c15u) ^ at;
+}
+
+void enclave_main(struct work *work)
+{
+	uint64_t number = *(volatile uint64_t *)&work->number, answer = 0;
+
+	switch (*(volatile uint64_t *)&work->function) {
+	case WORK_COMPUTE:
+		answer = compute(number);
+		break;
+	case WORK_FILL:
+		for (uint64_t page = 0; page < WORKER_PAGES; page++)
+			for (uint64_t at = 0; at < 512; at += 7)
+				heap_page(page)[at] = word(number, page, at);
+		break;
+	case WORK_CHECK:
+		for (uint64_t page = 0; page < WORKER_PAGES; page++)
+			for (uint64_t at = 0; at < 512; at += 7)
+				answer += heap_page(page)[at] != word(number, page, at);
+		break;
+	case WORK_SYSCALL:
+		__asm__ volatile("syscall" : "=a"(answer) : "a"(39) : "rcx", "r11", "memory");
+		break;
+	case WORK_CPUID:
+		__asm__ volatile("cpuid" : "=a"(answer) : "a"(0) : "rbx", "rcx", "rdx");
+		break;
+	case WORK_DIVIDE:
+		__asm__ volatile("xorl %%ecx, %%ecx; movl $1, %%eax; cltd; idivl %%ecx" : "=a"(answer)::"rcx", "rdx");
+		break;
+	case WORK_SPIN:
+		while (!*(volatile uint64_t *)number)
+			__builtin_ia32_pause();
+		break;
+	case WORK_READ:
+		answer = *(volatile uint64_t *)number;
+		break;
+	case WORK_WHERE:
+		answer = (uint64_t)heap_page(0);
+		break;
+	}
+	work->answer = answer;
+}
