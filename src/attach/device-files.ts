@@ -54,4 +54,3 @@ export class DeviceFiles<F> {
     close(deviceFile.fd);
   }
 }
-

@@ -11,7 +11,10 @@ export type Found =
   | { readonly exitCode: typeof NOT_EXECUTABLE | typeof NOT_FOUND; readonly reason: string };
 
 /** @param searchPath the environment's PATH; names with a slash are not searched for */
-export function findExecutable(program: string, searchPath = process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin'): Found {
+export function findExecutable(
+  program: string,
+  searchPath = process.env['PATH'] ?? '/usr/local/bin:/usr/bin:/bin',
+): Found {
   const directories = program.includes('/') ? [''] : searchPath.split(':');
   let denied: string | undefined;
   for (const directory of directories) {

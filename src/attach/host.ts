@@ -13,7 +13,7 @@ import type { Trace } from '../trace/events.ts';
 import { Connections } from './connections.ts';
 import type { MemfdContents } from './contents.ts';
 import { leaveForDeadThreads } from './dead-threads.ts';
-import { DeviceFiles } from './device-files.ts';
+import type { DeviceFiles } from './device-files.ts';
 import { close } from './linux/files.ts';
 import { send } from './linux/sockets.ts';
 import { adopt } from './requests/processes.ts';
@@ -170,7 +170,8 @@ export class Host {
       return;
     }
     const handler = handlers.get(op);
-    if (handler === undefined) return this.#connections.expel(session, `asked for operation ${op}, which does not exist`);
+    if (handler === undefined)
+      return this.#connections.expel(session, `asked for operation ${op}, which does not exist`);
     const reply = handler({ host: this, session, mm, box });
     if ('next' in reply) this.#long.push({ session, box, steps: reply });
     else this.#reply(session, box, reply);

@@ -38,7 +38,10 @@ export async function launch({ stub, executable, argv, machine }: LaunchOptions)
     worker.once('error', reject);
   });
   const ready = new Promise<MachineReady>((resolve) => worker.once('message', resolve));
-  const { wakeUp } = await Promise.race([ready, workerEnded.then(() => Promise.reject(new Error('the machine ended')))]);
+  const { wakeUp } = await Promise.race([
+    ready,
+    workerEnded.then(() => Promise.reject(new Error('the machine ended'))),
+  ]);
 
   const child = spawn(stub, [socketName, '0', executable, ...argv], { argv0: 'vitrine-stub', stdio: inherited });
   const stopForwarding = forwardSignals((signal) => child.kill(signal));
@@ -65,7 +68,8 @@ export async function launch({ stub, executable, argv, machine }: LaunchOptions)
 function inheritedDescriptors(): ('ignore' | number)[] {
   const found = readdirSync('/proc/self/fd').map(Number).flatMap(describeDescriptor);
   const isPipeOfNode = (target: string): boolean =>
-    target.startsWith('pipe:') && new Set(found.filter((other) => other.target === target).map(({ access }) => access)).size > 1;
+    target.startsWith('pipe:') &&
+    new Set(found.filter((other) => other.target === target).map(({ access }) => access)).size > 1;
   const stdio: ('ignore' | number)[] = [0, 1, 2];
   for (const { fd, target, closeOnExec } of found) {
     const isNodes = target.startsWith('anon_inode:') || target === '/dev/null' || isPipeOfNode(target);
@@ -87,7 +91,10 @@ interface Descriptor {
 /** Nothing for the descriptor with which /proc was being read. */
 function describeDescriptor(fd: number): Descriptor[] {
   try {
-    const flags = Number.parseInt(/^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '', 8);
+    const flags = Number.parseInt(
+      /^flags:\s*(\d+)/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1] ?? '',
+      8,
+    );
     const target = readlinkSync(`/proc/self/fd/${fd}`);
     return [{ fd, target, access: flags & 3, closeOnExec: (flags & 0o2000000) !== 0 }];
   } catch {

@@ -6,7 +6,7 @@
  */
 import {
   CPUID_SGX_SUBLEAVES,
-  CpuidRecord,
+  type CpuidRecord,
   EnclaveRecord,
   PROTOCOL_MAGIC,
   PROTOCOL_VERSION,

@@ -8,10 +8,14 @@ const DEFAULT_PROFILE = 'sapphire-rapids';
 /** Known by name here, so that `run` need not load the processor model before it starts the machine's thread. */
 const PROFILES = ['skylake', 'icelake', 'sapphire-rapids'];
 
-const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as {
+  version: string;
+};
 
 const program = new Command('vitrine')
-  .description('SGX enclaves without the hardware: runs programs that use /dev/sgx_enclave on an ordinary Linux machine.')
+  .description(
+    'SGX enclaves without the hardware: runs programs that use /dev/sgx_enclave on an ordinary Linux machine.',
+  )
   .version(version)
   .showHelpAfterError('(vitrine --help, or vitrine COMMAND --help, says more)')
   .enablePositionalOptions()
@@ -28,7 +32,9 @@ program
   .argument('<program>', 'what to run; found as a shell finds it')
   .argument('[args...]', 'its arguments')
   .addOption(new Option('--cpu <profile>', 'which processor it sees').choices(PROFILES).default(DEFAULT_PROFILE))
-  .addOption(new Option('--epc <size>', 'how much enclave page cache there is').argParser(parseEpcSize).default(2 ** 26, '64M'))
+  .addOption(
+    new Option('--epc <size>', 'how much enclave page cache there is').argParser(parseEpcSize).default(2 ** 26, '64M'),
+  )
   .option('--trace', 'print every ioctl, mapping, leaf, fault and AEX, and why something was refused')
   .passThroughOptions()
   .addHelpText(

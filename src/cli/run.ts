@@ -17,7 +17,8 @@ export async function run({ program, args, profileName, epcBytes, trace }: RunOp
   const found = findExecutable(program);
   if ('exitCode' in found) return fail(`cannot run ${found.reason}`, found.exitCode);
   const stub = findStub();
-  if (stub === undefined) return fail('the stub has not been built yet; in a clone, `npm start` or `make -C native` does', VITRINE_FAILED);
+  if (stub === undefined)
+    return fail('the stub has not been built yet; in a clone, `npm start` or `make -C native` does', VITRINE_FAILED);
   const module = new URL(`trace-printer${import.meta.url.slice(-3)}`, import.meta.url).href;
   let ending: Ending;
   try {

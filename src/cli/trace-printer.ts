@@ -49,7 +49,7 @@ function duration(us: number): string {
 /** Standard error may be a pipe that is full for now, or closed: then there is nobody to tell. */
 function writeAll(text: string): void {
   const bytes = Buffer.from(text);
-  for (let done = 0; done < bytes.length; ) {
+  for (let done = 0; done < bytes.length;) {
     try {
       done += writeSync(2, bytes, done);
     } catch (error) {

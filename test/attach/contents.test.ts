@@ -10,7 +10,8 @@ const OTHER_SECS = epcIndex(8);
 /** High in user space, as enclaves are. */
 const BASE = 0x7f00_0000_0000 / PAGE_SIZE_BYTES;
 const page = (offset: number) => linPage(BASE + offset);
-const pattern = (seed: number): Uint8Array => Uint8Array.from({ length: PAGE_SIZE_BYTES }, (_, index) => (index * 7 + seed) & 0xff);
+const pattern = (seed: number): Uint8Array =>
+  Uint8Array.from({ length: PAGE_SIZE_BYTES }, (_, index) => (index * 7 + seed) & 0xff);
 
 const fds = new Map<number, number>();
 let contents: MemfdContents;
@@ -25,7 +26,8 @@ const allocatedPages = (secs: number): number => (fstatSync(fds.get(secs)!).bloc
 
 beforeEach(() => {
   for (const fd of fds.values()) close(fd);
-  for (const secs of [SECS, OTHER_SECS]) fds.set(secs, createMemfd('test', CONTENTS_SIZE_BYTES, Seal.GROW | Seal.SHRINK));
+  for (const secs of [SECS, OTHER_SECS])
+    fds.set(secs, createMemfd('test', CONTENTS_SIZE_BYTES, Seal.GROW | Seal.SHRINK));
   contents = new MemfdContents((secs) => fds.get(secs)!);
 });
 afterAll(() => {

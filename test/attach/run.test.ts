@@ -63,14 +63,23 @@ describe('vitrine run passes through', () => {
 
   it('descriptors beyond standard error', async () => {
     writeFileSync(path.join(folder, 'input'), 'from five\n');
-    const shell = spawn('sh', ['-c', `exec "$0" "$1" run cat /dev/fd/5 5<"$2"`, process.execPath, vitrine, path.join(folder, 'input')]);
+    const shell = spawn('sh', [
+      '-c',
+      `exec "$0" "$1" run cat /dev/fd/5 5<"$2"`,
+      process.execPath,
+      vitrine,
+      path.join(folder, 'input'),
+    ]);
     expect((await end(shell)).stdout).toBe('from five\n');
   });
 });
 
 describe('vitrine run refuses by itself', () => {
   it('a program that is not there, with 127', async () => {
-    expect(await run('no-such-program')).toMatchObject({ exitCode: 127, stderr: expect.stringContaining('no-such-program') });
+    expect(await run('no-such-program')).toMatchObject({
+      exitCode: 127,
+      stderr: expect.stringContaining('no-such-program'),
+    });
     expect(await run('/no/such/program')).toMatchObject({ exitCode: 127 });
   });
 
@@ -86,7 +95,10 @@ describe('vitrine run refuses by itself', () => {
 
   it('options that it does not know or cannot read, with 125 and the valid ones', async () => {
     const profile = await end(start('run', '--cpu', 'z80', 'true'));
-    expect(profile).toMatchObject({ exitCode: 125, stderr: expect.stringContaining('skylake, icelake, sapphire-rapids') });
+    expect(profile).toMatchObject({
+      exitCode: 125,
+      stderr: expect.stringContaining('skylake, icelake, sapphire-rapids'),
+    });
     const size = await end(start('run', '--epc', 'much', 'true'));
     expect(size).toMatchObject({ exitCode: 125, stderr: expect.stringMatching(/--epc.*64M/) });
   });
@@ -94,7 +106,11 @@ describe('vitrine run refuses by itself', () => {
 
 describe('the machine', () => {
   it('gives the program its devices', async () => {
-    const result = await run('sh', '-c', 'exec 3<>/dev/sgx_enclave 4<>/dev/sgx_provision; stat -c %F /dev/sgx_enclave; stat -c %F - <&4');
+    const result = await run(
+      'sh',
+      '-c',
+      'exec 3<>/dev/sgx_enclave 4<>/dev/sgx_provision; stat -c %F /dev/sgx_enclave; stat -c %F - <&4',
+    );
     expect(result).toMatchObject({ exitCode: 0, stdout: 'character special file\ncharacter special file\n' });
   });
 
@@ -112,7 +128,12 @@ describe('the machine', () => {
   });
 
   it('ends its program with a last line when it is killed itself', async () => {
-    const child = start('run', 'sh', '-c', 'exec 3<>/dev/sgx_enclave; echo $$; sleep 0.3; : 4<>/dev/sgx_enclave; sleep 60');
+    const child = start(
+      'run',
+      'sh',
+      '-c',
+      'exec 3<>/dev/sgx_enclave; echo $$; sleep 0.3; : 4<>/dev/sgx_enclave; sleep 60',
+    );
     const pid = await new Promise<number>((resolve) => child.stdout!.once('data', (text) => resolve(Number(text))));
     child.kill('SIGKILL');
     const { stderr } = await end(child);

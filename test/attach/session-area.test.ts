@@ -1,10 +1,25 @@
 // The shared area from both sides: this test maps it a second time and acts as the stub.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { Op, RecordState, SESSION_RECORDS_OFFSET, SESSION_SIZE_BYTES, SessionFlags, SessionHeader, ThreadRecord } from '../../src/abi/stub.ts';
+import {
+  Op,
+  RecordState,
+  SESSION_RECORDS_OFFSET,
+  SESSION_SIZE_BYTES,
+  SessionFlags,
+  SessionHeader,
+  ThreadRecord,
+} from '../../src/abi/stub.ts';
 import { MappedRegion } from '../../src/attach/linux/memory.ts';
 import { SessionArea } from '../../src/attach/session-area.ts';
 
-const facts = { hostPid: 4711, flags: SessionFlags.TRACE, memfdDevice: 1, cpuid7Ebx: 4, cpuid7Ecx: 1 << 30, cpuidSgx: [{ eax: 1, ebx: 0, ecx: 0, edx: 0x241f }] };
+const facts = {
+  hostPid: 4711,
+  flags: SessionFlags.TRACE,
+  memfdDevice: 1,
+  cpuid7Ebx: 4,
+  cpuid7Ecx: 1 << 30,
+  cpuidSgx: [{ eax: 1, ebx: 0, ecx: 0, edx: 0x241f }],
+};
 const stub = new MappedRegion(SESSION_SIZE_BYTES);
 const bytes = new Uint8Array(stub.buffer);
 const words = new Int32Array(stub.buffer);
@@ -96,7 +111,12 @@ describe('SessionArea', () => {
 
   it('publishes an enclave, its generation last', () => {
     area.publishEnclave(2, { id: 9, base: 0x7f0000000000, sizeBytes: 0x10000, generation: 4_000_000_000 });
-    expect(header.enclaves.get(2)).toMatchObject({ id: 9, base: 0x7f0000000000n, size: 0x10000n, generation: 4_000_000_000 });
+    expect(header.enclaves.get(2)).toMatchObject({
+      id: 9,
+      base: 0x7f0000000000n,
+      size: 0x10000n,
+      generation: 4_000_000_000,
+    });
   });
 
   it('starts clean when a mapping is used again', () => {

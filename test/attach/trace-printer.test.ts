@@ -34,7 +34,9 @@ describe('the trace', () => {
 
   it('names the process where no thread is meant, and leaves out what there is none of', () => {
     const { tid: _tid, durationUs: _durationUs, ...rest } = event;
-    expect(formatter({ colour: false })({ ...rest, detail: '', result: '' })).toBe('     10  SGX_IOC_ENCLAVE_ADD_PAGES\n');
+    expect(formatter({ colour: false })({ ...rest, detail: '', result: '' })).toBe(
+      '     10  SGX_IOC_ENCLAVE_ADD_PAGES\n',
+    );
   });
 
   it('uses colours only when told to', () => {

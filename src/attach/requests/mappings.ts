@@ -25,7 +25,11 @@ function pageRange(address: number, lengthBytes: number): PageRange | undefined 
 const badRange = (address: number, lengthBytes: number): KernelResult<never> =>
   fail(
     Errno.EINVAL,
-    why('the range is page-aligned, not empty and in user space', 'such a range', `${hex(address)} + ${hex(lengthBytes)}`),
+    why(
+      'the range is page-aligned, not empty and in user space',
+      'such a range',
+      `${hex(address)} + ${hex(lengthBytes)}`,
+    ),
   );
 
 /** Answers and says so in the trace. */
@@ -45,7 +49,8 @@ export function mmap(caller: Caller): Reply {
   if (file === undefined) return { ret: -STUB_NOT_A_DEVICE };
   const range = pageRange(address, lengthBytes);
   const detail = `${range?.text ?? hex(address)} ${Prot.format(prot)} ${MapFlags.format(flags)}`;
-  const result = range === undefined ? badRange(address, lengthBytes) : mm.mmap(file, range.start, range.end, prot, flags);
+  const result =
+    range === undefined ? badRange(address, lengthBytes) : mm.mmap(file, range.start, range.end, prot, flags);
   return answer(caller, 'mmap', detail, result);
 }
 

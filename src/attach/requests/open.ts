@@ -15,7 +15,12 @@ export function open(caller: Caller): Reply {
   // What was closed a moment ago gives its EPC back before more is asked for.
   host.sweep();
   const opened = host.machine.devices.open(node.path, session.port!, flags);
-  trace(caller, () => ({ kind: 'open', name: 'open', detail: `${node.path} ${OpenFlags.format(flags)}`, ...outcomeOf(opened) }));
+  trace(caller, () => ({
+    kind: 'open',
+    name: 'open',
+    detail: `${node.path} ${OpenFlags.format(flags)}`,
+    ...outcomeOf(opened),
+  }));
   if (opened.kind === 'errno') return refused(opened.errno);
   const { deviceFile, programFd } = host.files.create(node.path, opened.value, flags);
   host.sweepSoon();
@@ -36,4 +41,3 @@ export function alias({ host, session, box }: Caller): Reply {
   if (enclave === undefined || fd === undefined) return refused(Errno.ENOENT);
   return { ret: 0, out: [enclave.base, enclave.sizeBytes], descriptor: { fd, closeAfter: false } };
 }
-

@@ -1,6 +1,6 @@
 /** Which handler answers which request; ADOPT, the first of every process, is apart in processes.ts. */
 import { Op } from '../../abi/stub.ts';
-import { enter, event, leaf, sync } from './threads.ts';
+import { enclu, enter, event, sync } from './threads.ts';
 import { fault, load } from './faults.ts';
 import { ioctl } from './ioctl.ts';
 import { madvise, mmap, mprotect, mremap, munmap } from './mappings.ts';
@@ -20,7 +20,7 @@ export const handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [Op.FAULT, fault],
   [Op.LOAD, load],
   [Op.ENTER, enter],
-  [Op.LEAF, leaf],
+  [Op.LEAF, enclu],
   [Op.SYNC, sync],
   [Op.EVENT, event],
   [Op.ALIAS, alias],

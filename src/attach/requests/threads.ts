@@ -61,7 +61,7 @@ function checkEntry({ mm }: Caller, tcsAddress: number, aep: bigint, leaf: numbe
 }
 
 /** LEAF(leaf, RBX, RCX, RDX) inside an enclave: EACCEPT and EMODPE. out: RAX, and 1 when it is an SGX code (ZF). */
-export function leaf(caller: Caller): Reply {
+export function enclu(caller: Caller): Reply {
   const { box } = caller;
   const number = box.arg(0);
   const rbx = box.arg(1);
