@@ -9,7 +9,7 @@ import { PageType, pageTypeName, SecInfoFlags, SgxCode } from '../abi/sgx-arch.t
 import { PageFaultError } from '../abi/x86.ts';
 import { generalProtection, pageFault, sgxCode, why, type Code, type Fault, type Why } from '../lib/outcome.ts';
 import { formatInteger } from '../lib/layout.ts';
-import type { EpcIndex } from '../lib/units.ts';
+import { isPageAligned, type EpcIndex } from '../lib/units.ts';
 import type { Processor } from './processor.ts';
 import type { SecsPage } from './secs.ts';
 
@@ -23,8 +23,6 @@ export const ENCLU_WRITE_ERROR_CODE = P | W | U | SGX;
 export const NOT_PRESENT_ERROR_CODE = U;
 
 export const hex = (value: number | bigint): string => formatInteger(value);
-export const hexBytes = (bytes: Uint8Array): string =>
-  Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex');
 
 /** A fault for the EPCM's sake: #PF with the SGX bit, but #GP on processors with SGX1 only. */
 export function epcmFault(cpu: Processor, reason: Why, address = 0, errorCode = ENCLS_ERROR_CODE): Fault {
@@ -75,6 +73,11 @@ export function checkPermissions(flags: number): Fault | undefined {
   const { R, W: write } = SecInfoFlags.bit;
   if ((flags & write) === 0 || (flags & R) !== 0) return undefined;
   return generalProtection(why('SECINFO.FLAGS.R is 1 when W is 1', 'R|W', SecInfoFlags.format(flags)));
+}
+
+export function checkLinAddr(linAddr: number): Fault | undefined {
+  if (isPageAligned(linAddr)) return undefined;
+  return generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)));
 }
 
 export function checkInElrange(secs: SecsPage, linAddr: number): Fault | undefined {

@@ -32,11 +32,13 @@ export interface Entropy {
 }
 
 /**
- * Threads executing inside enclaves, as far as tracking (ETRACK, EWB, EACCEPT, EREMOVE) must know.
- * `entered` counts threads of the enclave that entered before its `epoch` and have not left.
+ * Threads executing inside enclaves, as far as tracking (ETRACK, EWB, EACCEPT, EREMOVE) must know. A thread that enters
+ * is counted with the `SecsPage.epoch` of that moment until it leaves by EEXIT or AEX.
  */
 export interface ThreadTracker {
+  /** Threads inside the enclave that entered in an epoch below `epoch`. */
   enteredBefore(secs: EpcIndex, epoch: number): number;
+  /** All threads inside the enclave. */
   inside(secs: EpcIndex): number;
 }
 

@@ -4,10 +4,11 @@
  */
 import { Attributes, pageTypeName, PageType, SecInfoFlags, Tcs, TcsFlags } from '../../abi/sgx-arch.ts';
 import { generalProtection, ok, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
-import { isPageAligned, pageOf, type EpcIndex } from '../../lib/units.ts';
+import { pageOf, type EpcIndex } from '../../lib/units.ts';
 import {
   checkEpcPage,
   checkInElrange,
+  checkLinAddr,
   checkNotInitialised,
   checkPermissions,
   checkSecInfoReserved,
@@ -45,9 +46,7 @@ export function eadd(cpu: Processor, operands: EaddOperands, page: EpcIndex): Le
   const type = typeOf(flags);
   const refused =
     checkEpcPage(cpu, page, 'the destination') ??
-    (isPageAligned(linAddr)
-      ? undefined
-      : generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)))) ??
+    checkLinAddr(linAddr) ??
     checkEpcPage(cpu, operands.secs, 'PAGEINFO.SECS') ??
     checkSecInfoReserved(secInfo) ??
     checkAddableType(type) ??

@@ -4,17 +4,17 @@
  */
 import { PageType, SecInfoFlags } from '../../abi/sgx-arch.ts';
 import { generalProtection, ok, why, type LeafResult } from '../../lib/outcome.ts';
-import { isPageAligned, pageOf, type EpcIndex } from '../../lib/units.ts';
+import { pageOf, type EpcIndex } from '../../lib/units.ts';
 import {
   checkEpcPage,
   checkInElrange,
+  checkLinAddr,
   checkInitialised,
   checkSecInfoReserved,
   checkSgx2,
   checkType,
   checkUnused,
   flagsOf,
-  hex,
 } from '../checks.ts';
 import type { Processor } from '../processor.ts';
 
@@ -37,9 +37,7 @@ export function eaug(cpu: Processor, operands: EaugOperands, page: EpcIndex): Le
   const refused =
     checkSgx2(cpu) ??
     checkEpcPage(cpu, page, 'the destination') ??
-    (isPageAligned(linAddr)
-      ? undefined
-      : generalProtection(why('PAGEINFO.LINADDR is page-aligned', 'a multiple of 0x1000', hex(linAddr)))) ??
+    checkLinAddr(linAddr) ??
     checkEpcPage(cpu, operands.secs, 'PAGEINFO.SECS') ??
     checkUnused(cpu, page) ??
     (secInfo && checkSecInfo(secInfo)) ??
