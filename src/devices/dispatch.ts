@@ -1,0 +1,152 @@
+/**
+ * From a command number to a handler and back: table lookup, copying in and out, one at a time, slices, and the trace
+ * line. Shared by all device nodes.
+ */
+import { Errno, errnoName } from '../lib/errno.ts';
+import type { Ioctl, IoctlTable } from '../lib/ioctl.ts';
+import type { Layout, StructOf, ValuesOf } from '../lib/layout.ts';
+import { fail, ok, why, type Failure, type KernelResult, type Why } from '../lib/outcome.ts';
+import { toUserAddr, type UserAddr } from '../lib/units.ts';
+import type { Mm } from '../kernel/mm.ts';
+import type { Clock } from '../kernel/ports.ts';
+import type { Trace } from '../trace/events.ts';
+import type { DeviceMetrics } from './device-metrics.ts';
+import type { OpenFile } from './device-table.ts';
+
+/** What a descriptor number of the caller is. */
+export type ResolveFd = (fd: number) => OpenFile | 'not-open' | 'other';
+
+export interface IoctlOutcome {
+  /** 0 or more, or -errno; -ERESTARTSYS (512) where the system call is to be run again. */
+  readonly ret: number;
+  readonly why?: Why;
+  /** The decoded argument, as it was given and (after an arrow) as it was returned. */
+  readonly detail: string;
+}
+
+/** Between slices of about a millisecond it yields, so that others are served. */
+export type IoctlSteps = Generator<void, IoctlOutcome>;
+/** The value of a success is the return value of the ioctl. */
+export type IoctlHandler<F> = (call: IoctlCall<F>) => Generator<void, KernelResult<number | void>>;
+
+/** One ioctl in progress. */
+export class IoctlCall<F> {
+  readonly file: F;
+  readonly mm: Mm;
+  readonly argument: bigint;
+  readonly resolveFd: ResolveFd;
+  detail = '';
+
+  constructor(file: F, mm: Mm, argument: bigint, resolveFd: ResolveFd) {
+    this.file = file;
+    this.mm = mm;
+    this.argument = argument;
+    this.resolveFd = resolveFd;
+  }
+
+  readonly signalPending = (): boolean => this.mm.port.signalPending();
+
+  /** The argument's struct. EFAULT. */
+  copyIn<L extends Layout>(layout: L): KernelResult<StructOf<L>> {
+    const bytes = this.read(this.argument, layout.sizeBytes, layout.name);
+    if (bytes.kind !== 'ok') return bytes;
+    this.detail = layout.describe(bytes.value);
+    return ok(layout.decode(bytes.value) as StructOf<L>);
+  }
+
+  /** The argument's struct, written back. EFAULT. */
+  copyOut<L extends Layout>(layout: L, values: ValuesOf<L>): Failure | undefined {
+    const bytes = layout.encode(values as ValuesOf<Layout>);
+    this.detail = layout.describe(bytes);
+    const address = toUserAddr(this.argument);
+    const done = address === undefined ? 0 : this.mm.port.memory.write(address, bytes);
+    if (done === bytes.length) return undefined;
+    return fail(Errno.EFAULT, why(`${layout.name} can be written back`, `${bytes.length} bytes`, `${done} bytes`));
+  }
+
+  /** Exactly `lengthBytes` of the caller's memory. EFAULT. */
+  read(address: bigint, lengthBytes: number, what: string): KernelResult<Uint8Array> {
+    const bytes = new Uint8Array(lengthBytes);
+    const done = this.readSome(address, bytes);
+    if (done === lengthBytes) return ok(bytes);
+    return fail(
+      Errno.EFAULT,
+      why(`${what} can be read`, `${lengthBytes} bytes at 0x${address.toString(16)}`, `${done} bytes`),
+    );
+  }
+
+  /** As much of the caller's memory as there is. Returns the number of bytes. */
+  readSome(address: bigint, into: Uint8Array): number {
+    const start: UserAddr | undefined = toUserAddr(address);
+    return start === undefined ? 0 : this.mm.port.memory.read(start, into);
+  }
+}
+
+export interface DispatchOptions<F> {
+  readonly table: IoctlTable;
+  readonly handlers: Readonly<Record<string, IoctlHandler<F>>>;
+  readonly trace: Trace;
+  readonly clock: Clock;
+  readonly metrics: DeviceMetrics;
+}
+
+export class Dispatcher<F extends { busy: boolean }> {
+  readonly #options: DispatchOptions<F>;
+
+  constructor(options: DispatchOptions<F>) {
+    this.#options = options;
+  }
+
+  /** EBUSY: an ioctl on this file is in progress; even before ENOTTY, which is for unknown commands. */
+  *run(file: F, mm: Mm, command: number, argument: bigint, resolveFd: ResolveFd): IoctlSteps {
+    const { table, trace, clock, metrics } = this.#options;
+    const startMs = trace.on ? clock() : 0;
+    const call = new IoctlCall(file, mm, argument, resolveFd);
+    const result = yield* this.#handle(table.find(command), call, command);
+    const outcome = outcomeOf(result, call.detail);
+    const name = table.describe(command);
+    metrics.countIoctl(name, outcome.ret);
+    if (trace.on) {
+      trace.emit({
+        kind: 'ioctl',
+        pid: mm.port.pid,
+        name,
+        detail: outcome.detail,
+        result: outcome.ret < 0 ? errnoName(-outcome.ret) : `${outcome.ret}`,
+        durationUs: (clock() - startMs) * 1000,
+        ...(outcome.why && { why: outcome.why }),
+      });
+    }
+    return outcome;
+  }
+
+  *#handle(
+    entry: Ioctl | undefined,
+    call: IoctlCall<F>,
+    command: number,
+  ): Generator<void, KernelResult<number | void>> {
+    const { file } = call;
+    if (file.busy) {
+      return fail(
+        Errno.EBUSY,
+        why('no other ioctl on this file is in progress', 'one at a time', 'another', 'try again'),
+      );
+    }
+    const handler = entry && this.#options.handlers[entry.name];
+    if (handler === undefined) {
+      return fail(Errno.ENOTTY, why('the command is known', 'a command of the table', `0x${command.toString(16)}`));
+    }
+    file.busy = true;
+    try {
+      return yield* handler(call);
+    } finally {
+      // Also when the caller is gone and the rest is never run.
+      file.busy = false;
+    }
+  }
+}
+
+function outcomeOf(result: KernelResult<number | void>, detail: string): IoctlOutcome {
+  if (result.kind === 'errno') return { ret: -result.errno, why: result.why, detail };
+  return { ret: result.value ?? 0, detail };
+}

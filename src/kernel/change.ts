@@ -1,0 +1,117 @@
+/**
+ * Changing the pages of a running enclave, one at a time: EMODPR, EMODT, EREMOVE and what the driver checks around them.
+ * Source: arch/x86/kernel/cpu/sgx/ioctl.c
+ */
+import { PageType, pageTypeName, SecInfo } from '../abi/sgx-arch.ts';
+import { Errno } from '../lib/errno.ts';
+import { fail, ok, why, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
+import { addressOf, type EpcIndex, type LinPage } from '../lib/units.ts';
+import { emodpr } from '../processor/encls/emodpr.ts';
+import { emodt } from '../processor/encls/emodt.ts';
+import type { EnclaveFile } from './enclave.ts';
+import { maxProtOf, typeOf } from './page-table.ts';
+import { loadPage } from './paging.ts';
+import { RWX } from './protection.ts';
+
+/** A failure with the SGX code that goes into `result`; 0 when the leaf was not reached or faulted. */
+export interface ChangeFailure extends Failure {
+  readonly code: number;
+}
+export type ChangeResult = KernelResult | ChangeFailure;
+
+const RW = 3;
+const secInfo = (flags: number): Uint8Array => SecInfo.encode({ flags: BigInt(flags) });
+const PROBE = secInfo(RWX);
+
+/**
+ * Leaves the page only those of its rights that are in `permissions`; the enclave has to EACCEPT.
+ * EFAULT: no such page, or EMODPR refused (then with its code). EINVAL: not PT_REG.
+ */
+export function restrictPage(file: EnclaveFile, page: LinPage, permissions: number): ChangeResult {
+  const loaded = load(file, page);
+  if (loaded.kind !== 'ok') return loaded;
+  const { type } = recorded(file, page);
+  if (type !== PageType.REG) {
+    return fail(Errno.EINVAL, why('the page is PT_REG', 'PT_REG', `${pageTypeName(type)} at ${hex(page)}`));
+  }
+  return finish(file, emodpr(file.kernel.processor, secInfo(permissions), loaded.value));
+}
+
+/**
+ * Makes the page a TCS, or trims it; the enclave has to EACCEPT.
+ * EFAULT: no such page, or EMODT refused (then with its code). EINVAL: only PT_REG becomes PT_TCS, and only that or
+ * PT_TCS becomes PT_TRIM. EPERM: a page to become a TCS was added without R or W.
+ */
+export function changePageType(file: EnclaveFile, page: LinPage, newType: PageType): ChangeResult {
+  const loaded = load(file, page);
+  if (loaded.kind !== 'ok') return loaded;
+  const { type, maxProt } = recorded(file, page);
+  if (type !== PageType.REG && !(type === PageType.TCS && newType === PageType.TRIM)) {
+    return fail(
+      Errno.EINVAL,
+      why('PT_REG, or PT_TCS to be trimmed', 'such a page', `${pageTypeName(type)} at ${hex(page)}`),
+    );
+  }
+  if (newType === PageType.TCS && (maxProt & RW) !== RW) {
+    return fail(
+      Errno.EPERM,
+      why('a page that becomes a TCS was added with R and W', 'R and W', `rights ${maxProt} at ${hex(page)}`),
+    );
+  }
+  const changed = finish(file, emodt(file.kernel.processor, secInfo(newType << 8), loaded.value));
+  if (changed.kind !== 'ok') return changed;
+  // A TCS is never anything else again, but the kernel itself sees it as RW.
+  if (newType === PageType.TCS) file.pages.setMaxProt(page, RW);
+  file.pages.setType(page, newType);
+  return changed;
+}
+
+/**
+ * Removes a trimmed and accepted page; the next touch of its address gets a new one.
+ * EFAULT: no such page. EPERM: not trimmed, or the enclave has not accepted it.
+ */
+export function removePage(file: EnclaveFile, page: LinPage): ChangeResult {
+  const loaded = load(file, page);
+  if (loaded.kind !== 'ok') return loaded;
+  const { type } = recorded(file, page);
+  if (type !== PageType.TRIM) {
+    return fail(Errno.EPERM, why('the page is PT_TRIM', 'PT_TRIM', `${pageTypeName(type)} at ${hex(page)}`));
+  }
+  // EMODPR changes nothing here: it faults on an accepted PT_TRIM page and gives a code before.
+  const probe = emodpr(file.kernel.processor, PROBE, loaded.value);
+  if (probe.kind !== 'fault' || probe.vector !== 14) {
+    return fail(
+      Errno.EPERM,
+      why('the enclave has accepted the trim', 'EACCEPT of PT_TRIM|MODIFIED', `not accepted at ${hex(page)}`),
+    );
+  }
+  file.pages.delete(page);
+  file.shrink(false);
+  file.giveBack(loaded.value);
+  return ok();
+}
+
+function load(file: EnclaveFile, page: LinPage): KernelResult<EpcIndex> {
+  file.kernel.reclaimer.reclaimDirect();
+  const loaded = loadPage(file.kernel, file, page);
+  if (loaded === undefined) {
+    return fail(Errno.EFAULT, why('the page is in the enclave', 'a page that was added', `none at ${hex(page)}`));
+  }
+  // Whatever kept the page from being loaded, these ioctls say EFAULT.
+  return loaded.kind === 'ok' ? loaded : fail(Errno.EFAULT, loaded.why);
+}
+
+/** Tracking after a change, so that the enclave can accept it as soon as the ioctl returns. */
+function finish(file: EnclaveFile, result: LeafResult): ChangeResult {
+  if (result.kind === 'fault') return fail(Errno.EFAULT, result.why);
+  if (result.kind === 'code') return { ...fail(Errno.EFAULT, result.why), code: result.code };
+  file.track();
+  return ok();
+}
+
+function recorded(file: EnclaveFile, page: LinPage): { type: PageType; maxProt: number } {
+  const { flags } = file.pages.get(page)!;
+  return { type: typeOf(flags), maxProt: maxProtOf(flags) };
+}
+
+const hex = (page: LinPage): string => `0x${addressOf(page).toString(16)}`;

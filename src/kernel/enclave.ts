@@ -1,0 +1,163 @@
+/**
+ * An open file of /dev/sgx_enclave: one enclave, from open to the last reference.
+ * Source: struct sgx_encl, arch/x86/kernel/cpu/sgx/encl.h, encl.c, driver.c
+ */
+import { sgxDevices } from '../abi/sgx-uapi.ts';
+import { InvariantError, ok, type KernelResult } from '../lib/outcome.ts';
+import { epcIndex, pageOf, type EpcIndex, type LinPage } from '../lib/units.ts';
+import { epa } from '../processor/encls/epa.ts';
+import { eremove } from '../processor/encls/eremove.ts';
+import { etrack } from '../processor/encls/etrack.ts';
+import type { Kernel } from './kernel.ts';
+import type { Mm } from './mm.ts';
+import { EnclavePageTable, isEvicted } from './page-table.ts';
+import { VA_SLOTS, VersionArrays } from './version-arrays.ts';
+
+export class EnclaveFile {
+  readonly node: string = sgxDevices.enclave.path;
+  readonly kernel: Kernel;
+  /** Small, unique in the machine. */
+  readonly id: number;
+  /** Address spaces that map it. */
+  readonly mms = new Set<Mm>();
+  readonly pages = new EnclavePageTable();
+  readonly versionArrays = new VersionArrays();
+
+  /** ELRANGE in bytes; both 0 before CREATE. */
+  base = 0;
+  sizeBytes = 0;
+  created = false;
+  initialized = false;
+  /** As given to CREATE. */
+  attributes = 0n;
+  /** Attributes that INIT lets pass. */
+  attributesMask = 0n;
+  /** The SECS's EPC page, while it is in EPC. */
+  secs: EpcIndex | undefined;
+  /** Its handle in the backing store, while it is evicted. */
+  evictedSecs: number | undefined;
+  /** Rises whenever rights are cut: whoever checked an entry before must check again. 32 bits. */
+  generation = 0;
+  /** An ioctl is in progress (SGX_ENCL_IOCTL). */
+  busy = false;
+  /** Pages of the enclave and its SECS, for which VA slots are needed (page_cnt). */
+  #pageCount = 0;
+
+  constructor(kernel: Kernel) {
+    this.kernel = kernel;
+    this.id = kernel.addEnclave(this);
+  }
+
+  get basePage(): LinPage {
+    return pageOf(this.base);
+  }
+
+  isInElrange(address: number): boolean {
+    return address >= this.base && address < this.base + this.sizeBytes;
+  }
+
+  /**
+   * Counts one more page, and adds a VA page where its slot needs one. Returns whether it did.
+   * Source: sgx_encl_grow. ENOMEM, ERESTARTSYS.
+   */
+  grow(signalPending?: () => boolean): KernelResult<boolean> {
+    const needed = this.#pageCount % VA_SLOTS === 0;
+    if (needed) {
+      const page = this.kernel.reclaimer.allocate(signalPending);
+      if (page.kind !== 'ok') return page;
+      const made = epa(this.kernel.processor, page.value);
+      if (made.kind !== 'ok') throw new InvariantError(`EPA: ${made.why.check}`);
+      this.versionArrays.add(page.value);
+    }
+    this.#pageCount++;
+    return ok(needed);
+  }
+
+  /** Takes back what `grow` did; `vaPageAdded` is false for a page that had been complete. Source: sgx_encl_shrink. */
+  shrink(vaPageAdded: boolean): void {
+    this.#pageCount--;
+    if (!vaPageAdded) return;
+    const page = this.versionArrays.pages.at(-1)!;
+    this.versionArrays.removeLast();
+    this.giveBack(page);
+  }
+
+  /** Visits the pages of [start, end) that have contents which processes could use. */
+  visitFilled(start: number, end: number, visit: (page: LinPage, flags: number, epcPage: EpcIndex) => void): void {
+    const { epcm } = this.kernel.processor;
+    this.pages.visit(start, end, (page, flags, location) => {
+      if (!isEvicted(flags) && epcm.isFilled(epcIndex(location))) visit(page, flags, epcIndex(location));
+    });
+  }
+
+  /** The EPCM or the table changed for [start, end): every address space looks at what it must apply. */
+  refresh(start: number, end: number): void {
+    for (const mm of this.mms) mm.refresh(this, start, end);
+  }
+
+  /**
+   * Begins a new epoch and waits until no thread has translations from before: ETRACK and interrupts.
+   * Source: sgx_enclave_etrack.
+   */
+  track(): void {
+    const { processor } = this.kernel;
+    if (etrack(processor, this.secs!).kind !== 'ok') {
+      this.interruptThreads();
+      const again = etrack(processor, this.secs!);
+      if (again.kind !== 'ok') throw new InvariantError(`ETRACK after interrupting all threads: ${again.why.found}`);
+    }
+    const { epoch } = processor.secs(this.secs!);
+    if (processor.threads.enteredBefore(this.secs!, epoch) > 0) this.interruptThreads();
+  }
+
+  /** Makes every thread inside leave once, in all processes. */
+  interruptThreads(): void {
+    for (const mm of this.mms) if (mm.port.hasThreadInside(this.id)) mm.port.kick(this.id);
+  }
+
+  /**
+   * Rights in [start, end) were cut. The caller's own process applies that before its system call returns; from others
+   * with threads inside the contents are held back until they have applied it too. Nobody is waited for.
+   */
+  cutRights(start: number, end: number, caller: Mm): void {
+    const others = [...this.mms].filter(
+      (mm) => mm !== caller && mm.maps(this, start, end) && mm.port.hasThreadInside(this.id),
+    );
+    if (others.length > 0) {
+      const generation = this.#nextGeneration();
+      const released = () => others.every((mm) => mm.hasApplied(this, generation));
+      this.visitFilled(start, end, (page) => this.kernel.contents.hold(this.secs!, page, released));
+    }
+    this.refresh(start, end);
+    this.generation = this.#nextGeneration();
+    this.kernel.onGeneration(this, this.generation);
+    for (const mm of others) mm.port.kick(this.id);
+  }
+
+  /** The last reference is gone: EREMOVE of everything. Source: sgx_encl_release. */
+  destroy(): void {
+    for (const mm of this.mms) mm.forgetFile(this);
+    const { backing } = this.kernel;
+    this.pages.visit(0, Infinity, (_page, flags, location) => {
+      if (isEvicted(flags)) backing.free(location);
+      else this.giveBack(epcIndex(location));
+    });
+    if (this.secs !== undefined) {
+      this.kernel.forgetSecs(this.secs);
+      this.giveBack(this.secs);
+    }
+    if (this.evictedSecs !== undefined) backing.free(this.evictedSecs);
+    for (const page of this.versionArrays.pages) this.giveBack(page);
+  }
+
+  /** EREMOVE, then back to the free pages: sgx_encl_free_epc_page. */
+  giveBack(page: EpcIndex): void {
+    const removed = eremove(this.kernel.processor, page);
+    if (removed.kind !== 'ok') throw new InvariantError(`EREMOVE of EPC page ${page}: ${removed.why.check}`);
+    this.kernel.epc.give(page);
+  }
+
+  #nextGeneration(): number {
+    return (this.generation + 1) >>> 0;
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * A machine, put together: processor, kernel, device nodes. Who runs it supplies the contents, randomness, secrets and
+ * a clock.
+ */
+import { PAGE_SIZE_BYTES } from '../lib/units.ts';
+import { cpuid, cpuidOverrides, type CpuidOverride, type CpuidRegisters, type EpcSection } from '../processor/cpuid.ts';
+import type { Entropy, EpcContents, Fuses, ThreadTracker } from '../processor/ports.ts';
+import { Processor } from '../processor/processor.ts';
+import { HeldContents } from '../kernel/held-contents.ts';
+import { Kernel } from '../kernel/kernel.ts';
+import type { Clock } from '../kernel/ports.ts';
+import { DeviceTable } from '../devices/device-table.ts';
+import { Trace } from '../trace/events.ts';
+import type { ProcessorProfile } from './profiles.ts';
+
+export interface MachineOptions {
+  readonly profile: ProcessorProfile;
+  readonly epcPages: number;
+  readonly entropy: Entropy;
+  readonly fuses: Fuses;
+  readonly clock: Clock;
+  /** Contents of EPC pages; a function where they need the machine to know which enclave an SECS is of. */
+  readonly contents: EpcContents | ((machine: Machine) => EpcContents);
+  readonly trace?: Trace;
+  /**
+   * Threads inside enclaves. Left out with real ones: what tracking is for, that nobody uses an old right, is then the
+   * work of HeldContents and of the stubs.
+   */
+  readonly threads?: ThreadTracker;
+}
+
+/** Model: where the EPC pretends to be; no address of it is ever used. */
+const EPC_BASE_ADDRESS = 0x8000_0000n;
+
+const noThreads: ThreadTracker = { enteredBefore: () => 0, inside: () => 0 };
+
+export class Machine {
+  readonly trace: Trace;
+  readonly processor: Processor;
+  readonly kernel: Kernel;
+  readonly devices: DeviceTable;
+  readonly epcSections: readonly EpcSection[];
+
+  constructor(options: MachineOptions) {
+    const { profile, epcPages, entropy, fuses, clock, threads = noThreads } = options;
+    this.trace = options.trace ?? new Trace();
+    this.epcSections = [{ baseAddress: EPC_BASE_ADDRESS, sizeBytes: epcPages * PAGE_SIZE_BYTES }];
+    const contents = new HeldContents(
+      typeof options.contents === 'function' ? options.contents(this) : options.contents,
+    );
+    this.processor = new Processor({ profile, epcPages, contents, entropy, fuses, threads });
+    this.kernel = new Kernel({ processor: this.processor, contents, trace: this.trace });
+    this.devices = new DeviceTable(this.kernel, this.trace, clock);
+  }
+
+  /** What CPUID says here; `native` is what the host's says. */
+  cpuid(leaf: number, subleaf: number, native: CpuidRegisters): CpuidRegisters {
+    return cpuid(this.processor.profile, this.epcSections, leaf, subleaf, native);
+  }
+
+  /** The leaves in which it differs from the host's. */
+  cpuidOverrides(): readonly CpuidOverride[] {
+    return cpuidOverrides(this.processor.profile, this.epcSections);
+  }
+}
