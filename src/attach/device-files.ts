@@ -16,7 +16,7 @@ export interface DeviceFile<F> {
 
 export class DeviceFiles<F> {
   readonly #byInode = new Map<number, DeviceFile<F>>();
-  readonly #byFile = new Map<F, DeviceFile<F>>();
+  readonly #byFile = new Map<unknown, DeviceFile<F>>();
 
   get count(): number {
     return this.#byInode.size;
@@ -38,7 +38,7 @@ export class DeviceFiles<F> {
   }
 
   /** Our own description of the file's contents; undefined when it is closed. */
-  fdOf(file: F): number | undefined {
+  fdOf(file: unknown): number | undefined {
     return this.#byFile.get(file)?.fd;
   }
 

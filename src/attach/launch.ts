@@ -55,6 +55,10 @@ export async function launch({ stub, executable, argv, machine }: LaunchOptions)
     writeSync(wakeUp, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
     await workerEnded;
     return ending;
+  } catch (error) {
+    // Without its machine the program must not go on as if it had never had one.
+    child.kill('SIGKILL');
+    throw error;
   } finally {
     stopForwarding();
   }

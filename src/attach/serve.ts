@@ -57,15 +57,18 @@ export async function serve(order: MachineOrder, listener: number, wakeUp: numbe
   }).run();
 }
 
+/** What is left of CPUID is the host's own: the stub adds our bits to it. */
+const NOTHING = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
+
 function factsOf(machine: Machine, trace: Trace): SessionFacts {
-  const features = machine.cpuid(7, 0);
+  const features = machine.cpuid(7, 0, NOTHING);
   return {
     hostPid: process.pid,
     flags: trace.on ? SessionFlags.TRACE : 0,
     memfdDevice: memfdDevice(),
     cpuid7Ebx: features.ebx,
     cpuid7Ecx: features.ecx,
-    cpuidSgx: Array.from({ length: CPUID_SGX_SUBLEAVES }, (_, subleaf) => machine.cpuid(0x12, subleaf)),
+    cpuidSgx: Array.from({ length: CPUID_SGX_SUBLEAVES }, (_, subleaf) => machine.cpuid(0x12, subleaf, NOTHING)),
   };
 }
 
