@@ -32,6 +32,7 @@ export interface MachineOptions {
 /** Model: where the EPC pretends to be; no address of it is ever used. */
 const EPC_BASE_ADDRESS = 0x8000_0000n;
 
+const NO_REGISTERS: CpuidRegisters = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 const noThreads: ThreadTracker = { enteredBefore: () => 0, inside: () => 0 };
 
 export class Machine {
@@ -53,8 +54,8 @@ export class Machine {
     this.devices = new DeviceTable(this.kernel, this.trace, clock);
   }
 
-  /** What CPUID says here; `native` is what the host's says. */
-  cpuid(leaf: number, subleaf: number, native: CpuidRegisters): CpuidRegisters {
+  /** What CPUID says here, on top of what the host's says (`native`; nothing when left out). */
+  cpuid(leaf: number, subleaf: number, native: CpuidRegisters = NO_REGISTERS): CpuidRegisters {
     return cpuid(this.processor.profile, this.epcSections, leaf, subleaf, native);
   }
 
