@@ -10,17 +10,6 @@ import { SgxProvisionDevice, type SgxProvisionFile } from './sgx-provision/devic
 /** What open gives; its life is the attachment's business, which says `release` in the end. */
 export type OpenFile = SgxEnclaveFile | SgxProvisionFile;
 
-/** What stat says of a device file. */
-export interface DeviceStat {
-  /** S_IFCHR and the permissions. */
-  readonly mode: number;
-  readonly major: number;
-  readonly minor: number;
-}
-
-/** S_IFCHR; readable and writable for everybody, since nothing is protected here. */
-export const DEVICE_MODE = 0o020_666;
-
 export class DeviceTable {
   readonly sgxEnclave: SgxEnclaveDevice;
   readonly sgxProvision: SgxProvisionDevice;

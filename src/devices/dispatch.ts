@@ -56,7 +56,7 @@ export class IoctlCall<F> {
 
   /** The argument's struct, written back. EFAULT. */
   copyOut<L extends Layout>(layout: L, values: ValuesOf<L>): Failure | undefined {
-    const bytes = layout.encode(values as ValuesOf<Layout>);
+    const bytes = layout.encode(values);
     this.detail = layout.describe(bytes);
     const address = toUserAddr(this.argument);
     const done = address === undefined ? 0 : this.mm.port.memory.write(address, bytes);

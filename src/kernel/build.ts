@@ -6,7 +6,7 @@ import {
   Attributes,
   EinitToken,
   MiscSelect,
-  PageType,
+  type PageType,
   Secs,
   SgxCode,
   sgxCodeName,

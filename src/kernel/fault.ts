@@ -52,7 +52,8 @@ export function handleFault(mm: Mm, request: FaultRequest): FaultVerdict {
   const bits = U | (access === 'write' ? W : 0) | (access === 'exec' ? I : 0);
 
   if (vma.prot === 0) return refused(page, bits, why('the mapping is accessible', 'any protection', 'PROT_NONE'));
-  if (access === 'write' && (vma.prot & PROT_WRITE) === 0) return refused(page, bits | present(vma, page), vmaWhy(vma, access));
+  if (access === 'write' && (vma.prot & PROT_WRITE) === 0)
+    return refused(page, bits | present(vma, page), vmaWhy(vma, access));
 
   const brought = bringPage(mm, vma, page);
   if (brought.kind === 'bus') return brought;

@@ -7,7 +7,7 @@ import type { EpcIndex } from '../lib/units.ts';
 import type { Processor } from '../processor/processor.ts';
 import type { Trace } from '../trace/events.ts';
 import { Backing } from './backing.ts';
-import { EnclaveFile } from './enclave.ts';
+import type { EnclaveFile } from './enclave.ts';
 import { Epc, type EpcUsage } from './epc.ts';
 import type { HeldContents } from './held-contents.ts';
 import { Mm, type VmaRecord } from './mm.ts';
@@ -67,10 +67,6 @@ export class Kernel {
   /** Its mappings go; its descriptors are the business of whoever runs it. */
   exitProcess(mm: Mm): void {
     mm.exit();
-  }
-
-  openEnclave(): EnclaveFile {
-    return new EnclaveFile(this);
   }
 
   enclave(id: number): EnclaveFile | undefined {

@@ -2,7 +2,7 @@
  * ENCLU leaves of threads of a process: the processor's, with pages that are missing brought by the kernel in between,
  * as an AEX, a fault and a second try would.
  */
-import { Enclu } from '../abi/sgx-arch.ts';
+import type { Enclu } from '../abi/sgx-arch.ts';
 import { PageFaultError } from '../abi/x86.ts';
 import { pageFault, why, type Fault, type LeafResult, type Why } from '../lib/outcome.ts';
 import { pageOf } from '../lib/units.ts';
@@ -12,7 +12,7 @@ import { eaccept } from '../processor/enclu/eaccept.ts';
 import { emodpe } from '../processor/enclu/emodpe.ts';
 import type { EnclaveFile } from './enclave.ts';
 import { bringPage } from './fault.ts';
-import { enclaveOfOperands, type Mm } from './mm.ts';
+import type { Mm } from './mm.ts';
 import { loadSecs } from './paging.ts';
 
 /** More than any leaf has operand pages; pages just brought are the last to be evicted. */
@@ -41,11 +41,7 @@ export function runCheckEnter(
 }
 
 /** Runs any leaf on the enclave's memory as this process sees it. */
-export function runLeaf<T>(
-  mm: Mm,
-  file: EnclaveFile,
-  leaf: (access: EnclaveAccess) => LeafResult<T>,
-): LeafResult<T> {
+export function runLeaf<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) => LeafResult<T>): LeafResult<T> {
   return run(mm, file, file.base, leaf);
 }
 
@@ -86,4 +82,15 @@ function bringing<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) =>
 
 function notPresent(address: number, reason: Why): Fault {
   return pageFault(address, U, reason);
+}
+
+/** The enclave of a thread that works on these addresses: the one in whose ELRANGE they lie. */
+function enclaveOfOperands(mm: Mm, ...addresses: readonly number[]): EnclaveFile | undefined {
+  const mapped = mm.enclaves();
+  for (const address of addresses) {
+    const direct = mm.enclaveAt(pageOf(address));
+    if (direct) return direct;
+    for (const file of mapped) if (file.isInElrange(address)) return file;
+  }
+  return mapped.values().next().value;
 }

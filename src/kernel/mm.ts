@@ -3,12 +3,12 @@
  * yet to apply to its real mappings.
  * Source: sgx_mmap in arch/x86/kernel/cpu/sgx/driver.c; sgx_encl_may_map, sgx_vma_mprotect in encl.c
  */
+import type { Enclu } from '../abi/sgx-arch.ts';
 import { Madvise, MapFlags, MapType, Prot } from '../abi/linux.ts';
 import { Errno } from '../lib/errno.ts';
 import { IntervalMap } from '../lib/interval.ts';
 import { fail, ok, why, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
-import { addressOf, linPage, pageOf, type LinPage } from '../lib/units.ts';
-import { Enclu } from '../abi/sgx-arch.ts';
+import { addressOf, linPage, type LinPage } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
 import type { CheckEnterOptions, TcsParameters } from '../processor/enclu/check-enter.ts';
 import { EnclaveFile } from './enclave.ts';
@@ -354,14 +354,3 @@ function checkMayMap(file: EnclaveFile, startPage: number, endPage: number, acce
 }
 
 const hex = (address: number): string => `0x${address.toString(16)}`;
-
-/** The enclave of a thread that works on these addresses: the one in whose ELRANGE they lie. */
-export function enclaveOfOperands(mm: Mm, ...addresses: readonly number[]): EnclaveFile | undefined {
-  const mapped = mm.enclaves();
-  for (const address of addresses) {
-    const direct = mm.enclaveAt(pageOf(address));
-    if (direct) return direct;
-    for (const file of mapped) if (file.isInElrange(address)) return file;
-  }
-  return mapped.values().next().value;
-}

@@ -3,7 +3,7 @@
  * and mostly empty.
  * Source: struct sgx_encl_page and sgx_encl.page_array, arch/x86/kernel/cpu/sgx/encl.h
  */
-import { PageType } from '../abi/sgx-arch.ts';
+import type { PageType } from '../abi/sgx-arch.ts';
 import { epcIndex, linPage, type EpcIndex, type LinPage } from '../lib/units.ts';
 
 const CHUNK_PAGES = 512;
@@ -120,7 +120,7 @@ export class EnclavePageTable {
       return indexes;
     }
     for (const index of this.#chunks.keys()) if (index >= first && index < last) indexes.push(index);
-    return indexes.sort((a, b) => a - b);
+    return indexes.toSorted((a, b) => a - b);
   }
 
   #flags(page: LinPage): number {

@@ -9,7 +9,7 @@ import type { Kernel } from '../../kernel/kernel.ts';
 import type { Mm } from '../../kernel/mm.ts';
 import type { Clock, ProcessPort } from '../../kernel/ports.ts';
 import type { Trace } from '../../trace/events.ts';
-import { DEVICE_MODE, type DeviceStat } from '../device-table.ts';
+import { DEVICE_MODE, type DeviceStat } from '../device-stat.ts';
 import { Dispatcher, type IoctlSteps, type ResolveFd } from '../dispatch.ts';
 import { handlers, table } from './ioctls.ts';
 import { SgxEnclaveMetrics } from './metrics.ts';

@@ -9,7 +9,7 @@
 import { PageType, pageTypeName, SecInfoFlags } from '../../abi/sgx-arch.ts';
 import { EnclaveModifyTypes, EnclaveRemovePages, EnclaveRestrictPermissions } from '../../abi/sgx-uapi.ts';
 import { Errno } from '../../lib/errno.ts';
-import type { Layout, StructOf, ValuesOf } from '../../lib/layout.ts';
+import type { StructOf } from '../../lib/layout.ts';
 import { fail, ok, why, type Failure, type KernelResult } from '../../lib/outcome.ts';
 import { linPage, PAGE_SIZE_BYTES, type LinPage } from '../../lib/units.ts';
 import { changePageType, removePage, restrictPage, type ChangeResult } from '../../kernel/change.ts';
@@ -87,7 +87,7 @@ interface Range {
 function copyInRange<L extends RangeLayout>(call: Call, layout: L): KernelResult<StructOf<L>> {
   const notReady = checkSgx2Ready(call.file);
   if (notReady) return notReady;
-  const argument = call.copyIn(layout as Layout) as KernelResult<StructOf<L>>;
+  const argument = call.copyIn(layout);
   if (argument.kind !== 'ok') return argument;
   const { offset, length } = argument.value as Range;
   return checkOffsetLength(call.file, offset, length) ?? argument;
@@ -125,5 +125,5 @@ function* changeRange(
   }
   const code = outcome.kind === 'errno' && 'code' in outcome ? BigInt(outcome.code) : 0n;
   const outputs = { ...argument, count: BigInt(done * PAGE_SIZE_BYTES), ...(code !== 0n && { result: code }) };
-  return call.copyOut(layout as Layout, outputs as ValuesOf<Layout>) ?? outcome;
+  return call.copyOut(layout, outputs) ?? outcome;
 }

@@ -7,7 +7,7 @@ import { ok, type KernelResult } from '../../lib/outcome.ts';
 import type { Mm } from '../../kernel/mm.ts';
 import type { Clock, ProcessPort } from '../../kernel/ports.ts';
 import type { Trace } from '../../trace/events.ts';
-import { DEVICE_MODE, type DeviceStat } from '../device-table.ts';
+import { DEVICE_MODE, type DeviceStat } from '../device-stat.ts';
 import { Dispatcher, type IoctlSteps, type ResolveFd } from '../dispatch.ts';
 import { handlers, table } from './ioctls.ts';
 import { metricsOf, type SgxProvisionMetrics } from './metrics.ts';
