@@ -30,7 +30,7 @@ function leave(kernel: Kernel, epcPage: EpcIndex, address: number): void {
   const bytes = new Uint8Array(Tcs.sizeBytes);
   kernel.contents.read(secs, page, 0, bytes);
   const tcs = Tcs.view(bytes);
-  if (tcs.state !== TcsState.ACTIVE) return;
+  if (tcs.state === TcsState.INACTIVE) return;
   tcs.state = TcsState.INACTIVE;
   if (tcs.cssa < tcs.nssa) tcs.cssa++;
   kernel.contents.write(secs, page, 0, bytes.subarray(0, Tcs.offsetOf('oentry')));

@@ -1,59 +1,39 @@
-/**
- * Runs one program as a target: starts the machine's worker, then the program under the stub, passes on signals that
- * only we got, and waits for the end.
- */
+/** Runs one program as a target: starts it under the stub, passes on signals that only we got, waits for the end. */
 import { spawn } from 'node:child_process';
-import { randomBytes } from 'node:crypto';
-import { readdirSync, readFileSync, readlinkSync, writeSync } from 'node:fs';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { constants } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import { MAIN_ENDED, type MachineOrder, type MachineReady } from './protocol.ts';
+import type { MachineThread } from './machine-thread.ts';
+import type { MachineOrder } from './protocol.ts';
 
 export interface LaunchOptions {
+  readonly thread: MachineThread;
+  readonly machine: MachineOrder;
   /** Absolute path of the stub. */
   readonly stub: string;
   /** Absolute path of the program. */
   readonly executable: string;
   /** What the program gets, argv[0] included. */
   readonly argv: readonly string[];
-  readonly machine: Omit<MachineOrder, 'socketName' | 'control'>;
 }
 
 /** How the program ended. */
 export type Ending = { readonly exitCode: number } | { readonly signal: NodeJS.Signals };
 
-/** Throws what the worker or the start of the stub threw: both are our own failures, not the program's. */
-export async function launch({ stub, executable, argv, machine }: LaunchOptions): Promise<Ending> {
-  const inherited = inheritedDescriptors();
-  const control = new SharedArrayBuffer(4);
-  const socketName = `vitrine-${process.pid}-${randomBytes(8).toString('hex')}`;
-  const order: MachineOrder = { ...machine, socketName, control };
-  const worker = new Worker(new URL(`machine.worker${import.meta.url.slice(-3)}`, import.meta.url), {
-    workerData: order,
-    // Most descriptors here come from system calls that Node does not know of.
-    trackUnmanagedFds: false,
-  });
-  const workerEnded = new Promise<void>((resolve, reject) => {
-    worker.once('exit', () => resolve());
-    worker.once('error', reject);
-  });
-  const ready = new Promise<MachineReady>((resolve) => worker.once('message', resolve));
-  const { wakeUp } = await Promise.race([
-    ready,
-    workerEnded.then(() => Promise.reject(new Error('the machine ended'))),
-  ]);
-
-  const child = spawn(stub, [socketName, '0', executable, ...argv], { argv0: 'vitrine-stub', stdio: inherited });
+/** Throws what the machine's thread or the start of the stub threw: both are our own failures, not the program's. */
+export async function launch({ thread, machine, stub, executable, argv }: LaunchOptions): Promise<Ending> {
+  thread.order(machine);
+  const stdio = inheritedDescriptors();
+  await thread.ready;
+  const child = spawn(stub, [thread.socketName, '0', executable, ...argv], { argv0: 'vitrine-stub', stdio });
   const stopForwarding = forwardSignals((signal) => child.kill(signal));
   const ended = new Promise<Ending>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (exitCode, signal) => resolve(signal === null ? { exitCode: exitCode ?? 0 } : { signal }));
   });
   try {
-    const ending = await Promise.race([ended, workerEnded.then(() => ended)]);
-    Atomics.store(new Int32Array(control), MAIN_ENDED, 1);
-    writeSync(wakeUp, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
-    await workerEnded;
+    const ending = await Promise.race([ended, thread.ended.then(() => ended)]);
+    thread.mainEnded();
+    await thread.ended;
     return ending;
   } catch (error) {
     // Without its machine the program must not go on as if it had never had one.

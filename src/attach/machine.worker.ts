@@ -1,16 +1,18 @@
 /**
- * The thread that owns the machine. It listens first, so that the program can start while the model is still being
- * loaded, then serves until nobody needs it.
+ * The thread that owns the machine. It listens first and then loads the model, while the command line is still being
+ * read and the program starts; then it serves until nobody needs it.
  */
+import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
 import { createEventfd } from './linux/events.ts';
 import { listenAbstract } from './linux/sockets.ts';
-import type { MachineOrder, MachineReady } from './protocol.ts';
+import type { MachineOrder, MachineReady, MachineThreadData } from './protocol.ts';
 
-const order = workerData as MachineOrder;
-const listener = listenAbstract(order.socketName);
+const { socketName, control } = workerData as MachineThreadData;
+const listener = listenAbstract(socketName);
 const wakeUp = createEventfd();
 parentPort!.postMessage({ wakeUp } satisfies MachineReady);
 
-const { serve } = await import('./serve.ts');
-await serve(order, listener, wakeUp);
+const [[order], { serve }] = await Promise.all([once(parentPort!, 'message'), import('./serve.ts')]);
+parentPort!.close();
+await serve({ order: order as MachineOrder, listener, wakeUp, control: new Int32Array(control) });

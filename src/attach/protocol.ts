@@ -1,22 +1,26 @@
-/** What the command line's thread and the machine's worker tell each other. */
+/** What the command's thread and the machine's tell each other. */
 
-/** Given to the worker when it starts. */
-export interface MachineOrder {
+/** Given to the machine's thread when it starts. */
+export interface MachineThreadData {
   /** Name of the abstract socket that stubs connect to. */
   readonly socketName: string;
-  /** One of `processorProfiles`. */
-  readonly profileName: string;
-  readonly epcBytes: number;
-  /** Who listens to the trace: a module that exports `listen(trace, options)`. */
-  readonly listener?: { readonly module: string; readonly options: unknown };
   /** Word 0: 1 once the main program has ended. */
   readonly control: SharedArrayBuffer;
 }
 
-/** The worker listens: programs may start. */
+/** The first message from the machine's thread: it listens, so programs may start. */
 export interface MachineReady {
-  /** An eventfd of this process; write eight bytes to make the worker look at `control`. */
+  /** An eventfd of this process; write eight bytes to make the machine look at `control`. */
   readonly wakeUp: number;
+}
+
+/** The one message to the machine's thread: what machine it shall be. */
+export interface MachineOrder {
+  /** A name of `processorProfiles`. */
+  readonly cpu: string;
+  readonly epcSizeBytes: number;
+  /** Who listens to the trace: a module that exports `listen(trace, options)`. */
+  readonly listener?: { readonly module: string; readonly options: unknown };
 }
 
 export const MAIN_ENDED = 0;

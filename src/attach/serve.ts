@@ -6,7 +6,8 @@ import type { OpenFile } from '../devices/device-table.ts';
 import { InvariantError } from '../lib/outcome.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { Machine } from '../machine/machine.ts';
-import { limitToHost, processorProfiles } from '../processor/profiles.ts';
+import { parseCpu } from '../machine/description.ts';
+import { limitToHost } from '../machine/profiles.ts';
 import { Trace } from '../trace/events.ts';
 import { MemfdContents } from './contents.ts';
 import { DeviceFiles } from './device-files.ts';
@@ -16,7 +17,16 @@ import { close, createMemfd, identify } from './linux/files.ts';
 import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
 import type { SessionFacts } from './session-area.ts';
 
-export async function serve(order: MachineOrder, listener: number, wakeUp: number): Promise<void> {
+export interface Service {
+  readonly order: MachineOrder;
+  /** Listening socket. */
+  readonly listener: number;
+  /** Eventfd that is rung when `control` changed. */
+  readonly wakeUp: number;
+  readonly control: Int32Array;
+}
+
+export async function serve({ order, listener, wakeUp, control }: Service): Promise<void> {
   const trace = new Trace();
   if (order.listener !== undefined) {
     const { listen } = (await import(order.listener.module)) as { listen: (trace: Trace, options: unknown) => void };
@@ -30,8 +40,8 @@ export async function serve(order: MachineOrder, listener: number, wakeUp: numbe
   });
   const random = (lengthBytes: number): Uint8Array => randomFillSync(new Uint8Array(lengthBytes));
   const machine: Machine = new Machine({
-    profile: limitToHost(processorProfiles[order.profileName]!, hostXcr0()),
-    epcPages: order.epcBytes / PAGE_SIZE_BYTES,
+    profile: limitToHost(parseCpu(order.cpu), hostXcr0()),
+    epcPages: order.epcSizeBytes / PAGE_SIZE_BYTES,
     entropy: { fill: (bytes) => void randomFillSync(bytes) },
     fuses: {
       ownerEpoch: random(16),
@@ -43,7 +53,6 @@ export async function serve(order: MachineOrder, listener: number, wakeUp: numbe
     contents,
     trace,
   });
-  const control = new Int32Array(order.control);
   new Host({
     machine,
     files,

@@ -2,18 +2,20 @@
 import { writeSync } from 'node:fs';
 import { findExecutable } from '../attach/executable.ts';
 import { endLike, launch, type Ending } from '../attach/launch.ts';
+import type { MachineThread } from '../attach/machine-thread.ts';
 import { findStub } from '../attach/stub-file.ts';
 import { VITRINE_FAILED } from './exit-codes.ts';
 
 export interface RunOptions {
+  readonly thread: MachineThread;
   readonly program: string;
   readonly args: readonly string[];
-  readonly profileName: string;
-  readonly epcBytes: number;
+  readonly cpu: string;
+  readonly epcSizeBytes: number;
   readonly trace: boolean;
 }
 
-export async function run({ program, args, profileName, epcBytes, trace }: RunOptions): Promise<never> {
+export async function run({ thread, program, args, cpu, epcSizeBytes, trace }: RunOptions): Promise<never> {
   const found = findExecutable(program);
   if ('exitCode' in found) return fail(`cannot run ${found.reason}`, found.exitCode);
   const stub = findStub();
@@ -23,10 +25,11 @@ export async function run({ program, args, profileName, epcBytes, trace }: RunOp
   let ending: Ending;
   try {
     ending = await launch({
+      thread,
       stub,
       executable: found.path,
       argv: [program, ...args],
-      machine: { profileName, epcBytes, ...(trace && { listener: { module, options: { colour: usesColour() } } }) },
+      machine: { cpu, epcSizeBytes, ...(trace && { listener: { module, options: { colour: usesColour() } } }) },
     });
   } catch (error) {
     // The stack helps us, not the user, who gets it on request.

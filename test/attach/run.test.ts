@@ -120,7 +120,7 @@ describe('the machine', () => {
   });
 
   it('leaves nothing behind when its program is killed', async () => {
-    const child = start('run', 'sh', '-c', 'exec 3<>/dev/sgx_enclave; echo $$; sleep 60');
+    const child = start('run', 'sh', '-c', 'exec 3<>/dev/sgx_enclave; echo $$; exec sleep 60');
     const pid = await new Promise<number>((resolve) => child.stdout!.once('data', (text) => resolve(Number(text))));
     process.kill(pid, 'SIGKILL');
     expect(await end(child)).toMatchObject({ signal: 'SIGKILL' });

@@ -1,0 +1,53 @@
+/** The machine's thread, seen from the command's. Started as early as possible, because it takes the longest. */
+import { writeSync } from 'node:fs';
+import { Worker } from 'node:worker_threads';
+import { MAIN_ENDED, type MachineOrder, type MachineReady, type MachineThreadData } from './protocol.ts';
+
+export class MachineThread {
+  /** The pid says whose it is, the rest that nobody else can have it. */
+  readonly socketName = `vitrine-${process.pid}-${crypto.randomUUID()}`;
+  /** It listens. */
+  readonly ready: Promise<unknown>;
+  /** It has ended in good order; rejects with what it threw. */
+  readonly ended: Promise<void>;
+  readonly #worker: Worker;
+  readonly #control = new SharedArrayBuffer(4);
+  #wakeUp: number | undefined;
+
+  constructor() {
+    const workerData: MachineThreadData = { socketName: this.socketName, control: this.#control };
+    // `.ts` in a clone, `.js` in a package.
+    this.#worker = new Worker(new URL(`machine.worker${import.meta.url.slice(-3)}`, import.meta.url), {
+      workerData,
+      // Most descriptors there come from system calls that Node does not know of.
+      trackUnmanagedFds: false,
+    });
+    // A command line that is refused ends the process without waiting for it.
+    this.#worker.unref();
+    this.ended = new Promise((resolve, reject) => {
+      this.#worker.once('exit', () => resolve());
+      this.#worker.once('error', reject);
+    });
+    this.ready = new Promise<void>((resolve, reject) => {
+      this.#worker.once('message', ({ wakeUp }: MachineReady) => {
+        this.#wakeUp = wakeUp;
+        resolve();
+      });
+      this.ended.catch(reject);
+    });
+    // Whoever launches looks at it; a command line that is refused does not.
+    this.ready.catch(() => {});
+  }
+
+  /** Makes it this machine. */
+  order(order: MachineOrder): void {
+    this.#worker.ref();
+    this.#worker.postMessage(order);
+  }
+
+  /** The main program has ended: the machine stays only for those who still hold a device. */
+  mainEnded(): void {
+    Atomics.store(new Int32Array(this.#control), MAIN_ENDED, 1);
+    if (this.#wakeUp !== undefined) writeSync(this.#wakeUp, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));
+  }
+}

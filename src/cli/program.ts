@@ -1,0 +1,88 @@
+/** The command line: which commands there are and what they take. Each loads what it needs when it runs. */
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import type { MachineThread } from '../attach/machine-thread.ts';
+import { DEFAULT_CPU, DEFAULT_EPC, DescriptionError, parseEpcSize } from '../machine/description.ts';
+import { processorProfiles } from '../machine/profiles.ts';
+import { runExitCodes, VITRINE_FAILED } from './exit-codes.ts';
+
+/** @param thread the machine's, when the command is `run` */
+export async function runCommandLine(thread: MachineThread | undefined): Promise<void> {
+  const program = new Command('vitrine')
+    .description(
+      'SGX enclaves without the hardware: runs programs that use /dev/sgx_enclave on an ordinary Linux machine.',
+    )
+    .version(packageVersion())
+    .showHelpAfterError('(vitrine --help, or vitrine COMMAND --help, says more)')
+    .enablePositionalOptions()
+    .exitOverride();
+  registerRun(program, thread);
+  if (thread === undefined) {
+    const [{ registerMeasure }, { registerSign }] = await Promise.all([import('./measure.ts'), import('./sign.ts')]);
+    registerMeasure(program);
+    registerSign(program);
+  }
+  try {
+    await program.parseAsync();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    process.exitCode = thread !== undefined && error.exitCode !== 0 ? VITRINE_FAILED : error.exitCode;
+  }
+}
+
+interface RunFlags {
+  readonly cpu: string;
+  readonly epc: number;
+  readonly trace?: true;
+}
+
+function registerRun(program: Command, thread: MachineThread | undefined): void {
+  program
+    .command('run')
+    .summary('run a program that uses SGX')
+    .description(
+      'Runs PROGRAM with /dev/sgx_enclave and /dev/sgx_provision there for it and for every process it starts.\n' +
+        'Standard input and output, exit code and signals pass through unchanged.',
+    )
+    .usage('[options] [--] PROGRAM [ARG...]')
+    .argument('<program>', 'what to run; found as a shell finds it')
+    .argument('[args...]', 'its arguments')
+    .addOption(
+      new Option('--cpu <profile>', 'which processor it sees')
+        .choices(Object.keys(processorProfiles))
+        .default(DEFAULT_CPU),
+    )
+    .addOption(
+      new Option('--epc <size>', 'how much enclave page cache there is')
+        .argParser(epcSize)
+        .default(parseEpcSize(DEFAULT_EPC), DEFAULT_EPC),
+    )
+    .option('--trace', 'print every ioctl, mapping, leaf, fault and AEX, and why something was refused')
+    .passThroughOptions()
+    .addHelpText('after', runHelp)
+    .action(async (name: string, args: string[], { cpu, epc, trace }: RunFlags) => {
+      const { run } = await import('./run.ts');
+      await run({ thread: thread!, program: name, args, cpu, epcSizeBytes: epc, trace: trace === true });
+    });
+}
+
+const runHelp = `
+Examples:
+  $ vitrine run -- ./my-enclave-host --verbose
+  $ vitrine run --epc 8M --trace -- ./my-enclave-host 2>trace.txt
+  $ vitrine run --cpu skylake -- ./test_sgx        a processor without SGX2
+${runExitCodes}`;
+
+function epcSize(text: string): number {
+  try {
+    return parseEpcSize(text);
+  } catch (error) {
+    if (error instanceof DescriptionError) throw new InvalidArgumentError(error.message);
+    throw error;
+  }
+}
+
+function packageVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
