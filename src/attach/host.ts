@@ -87,8 +87,12 @@ export class Host {
       const worked = this.#serveRequests() || this.#long.length > 0;
       this.#serveLongRequests();
       const now = performance.now();
-      if (now >= this.#sweepAt) this.sweep();
       if (worked) lastWork = now;
+      if (now >= this.#sweepAt) {
+        // The last file may just have gone: that ends the loop, not only this round.
+        this.sweep();
+        continue;
+      }
       if (!worked && now - lastWork > LINGER_MS) {
         this.#sleep();
         lastWork = lastSockets = performance.now();

@@ -127,6 +127,11 @@ describe('the machine', () => {
     expect(readFileSync('/proc/net/unix', 'latin1')).not.toContain(`@vitrine-${child.pid}-`);
   });
 
+  it('stays for a process in the background that has a device, and ends after it', async () => {
+    const child = start('run', 'sh', '-c', 'exec 3<>/dev/sgx_enclave; (sleep 1; echo last) & exit 5');
+    expect(await end(child)).toMatchObject({ stdout: 'last\n', stderr: '', exitCode: 5 });
+  });
+
   it('ends its program with a last line when it is killed itself', async () => {
     const child = start(
       'run',
