@@ -2,15 +2,17 @@
  * The only way in. After EENTER the processor gives:
  *   RBX  address of this thread's TCS, which is also the top of its stack (see src/formats/README.md)
  *   RCX  where the host wants to be returned to
- *   RAX  number of interrupted calls on this thread: always 0 here, because the enclave has one save-area frame
+ *   RAX  number of interrupted calls on this thread, at most NSSA - 1; each keeps its page of the stack
  * Everything else is as the host left it, above all RSP, RBP and the flags: not to be trusted.
  */
 	.section .text
 	.globl	enclave_entry
 	.type	enclave_entry, @function
 enclave_entry:
-	mov	%rsp, %rax
-	mov	%rbx, %rsp
+	shl	$12, %rax
+	neg	%rax
+	add	%rbx, %rax
+	xchg	%rsp, %rax
 	push	%rax			/* the host's stack */
 	push	%rcx			/* the way back; RSP is now aligned to 16 */
 	push	$0

@@ -172,6 +172,34 @@ static size_t add_segments(int fd, const struct file *elf, int tamper)
 	return end;
 }
 
+/* The heap is added but not measured: it is zero anyway. Returns the offset of the page after it. */
+static size_t add_heap(int fd, size_t start, size_t length)
+{
+	if (length == 0)
+		return start;
+	char *zeroes = zero_pages(length);
+	add_pages(fd, start, zeroes, length, SECINFO_REG | SECINFO_R | SECINFO_W, 0);
+	munmap(zeroes, length);
+	return start + length;
+}
+
+/* A thread's stack, TCS and save area, from `start` on. */
+static void add_thread(int fd, size_t start, const struct vitrine_enclave_layout *layout, uint64_t entry)
+{
+	size_t stack_bytes = layout->stack_pages * PAGE;
+	size_t ssa_bytes = (size_t)layout->nssa * layout->ssa_frame_size * PAGE;
+	char *zeroes = zero_pages(stack_bytes + ssa_bytes);
+	struct tcs *tcs = (struct tcs *)zero_pages(PAGE);
+
+	tcs->ossa = start + stack_bytes + PAGE;
+	tcs->nssa = layout->nssa;
+	tcs->oentry = entry;
+	tcs->fs_limit = tcs->gs_limit = 0xffffffff;
+	add_pages(fd, start, zeroes, stack_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
+	add_pages(fd, start + stack_bytes, (const char *)tcs, PAGE, SECINFO_TCS, 1);
+	add_pages(fd, start + stack_bytes + PAGE, zeroes, ssa_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
+}
+
 static void map_segments(int fd, const struct file *elf, char *base)
 {
 	const Elf64_Ehdr *header = (const Elf64_Ehdr *)elf->bytes;
@@ -197,9 +225,8 @@ struct enclave enclave_load(const char *elf_path, const char *sigstruct_path, in
 
 	if (sigstruct.length != SIGSTRUCT_BYTES)
 		errx(1, "%s: %zu bytes, a SIGSTRUCT has %d", sigstruct_path, sigstruct.length, SIGSTRUCT_BYTES);
-	/* One thread, no heap, a size given: all that this example needs of what the note can say. */
-	if (layout.thread_count != 1 || layout.heap_pages != 0 || layout.elrange_size == 0)
-		errx(1, "%s: this loader builds enclaves of one thread, without heap, with a given size", elf_path);
+	if (layout.elrange_size == 0)
+		errx(1, "%s: this loader wants the size of ELRANGE in the note", elf_path);
 
 	int fd = open("/dev/sgx_enclave", O_RDWR | O_CLOEXEC);
 	if (fd < 0)
@@ -217,22 +244,15 @@ struct enclave enclave_load(const char *elf_path, const char *sigstruct_path, in
 	if (ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create) < 0)
 		err(1, "SGX_IOC_ENCLAVE_CREATE");
 
-	/* In the order that was signed: the segments, and after a guard page the thread's stack, TCS and save area. */
+	/* In the order that was signed: the segments, the heap, and for each thread a guard page, stack, TCS, save area. */
 	char *base = (char *)secs->base;
+	size_t heap = add_segments(fd, &elf, tamper);
+	size_t threads = add_heap(fd, heap, layout.heap_pages * PAGE);
 	size_t stack_bytes = layout.stack_pages * PAGE;
 	size_t ssa_bytes = (size_t)layout.nssa * layout.ssa_frame_size * PAGE;
-	size_t stack = add_segments(fd, &elf, tamper) + PAGE;
-	size_t tcs_offset = stack + stack_bytes;
-	size_t ssa = tcs_offset + PAGE;
-	char *zeroes = zero_pages(stack_bytes + ssa_bytes);
-	struct tcs *tcs = (struct tcs *)zero_pages(PAGE);
-	tcs->ossa = ssa;
-	tcs->nssa = layout.nssa;
-	tcs->oentry = ((const Elf64_Ehdr *)elf.bytes)->e_entry;
-	tcs->fs_limit = tcs->gs_limit = 0xffffffff;
-	add_pages(fd, stack, zeroes, stack_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
-	add_pages(fd, tcs_offset, (const char *)tcs, PAGE, SECINFO_TCS, 1);
-	add_pages(fd, ssa, zeroes, ssa_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
+	size_t thread_bytes = PAGE + stack_bytes + PAGE + ssa_bytes;
+	for (uint32_t i = 0; i < layout.thread_count; i++)
+		add_thread(fd, threads + i * thread_bytes + PAGE, &layout, ((const Elf64_Ehdr *)elf.bytes)->e_entry);
 
 	printf("  init    with the signature in %s\n", sigstruct_path);
 	struct sgx_enclave_init init = { .sigstruct = (uint64_t)sigstruct.bytes };
@@ -240,7 +260,10 @@ struct enclave enclave_load(const char *elf_path, const char *sigstruct_path, in
 		err(1, "SGX_IOC_ENCLAVE_INIT");
 
 	map_segments(fd, &elf, base);
-	map_pages(fd, base + stack, stack_bytes + PAGE + ssa_bytes, PROT_READ | PROT_WRITE);
+	if (threads > heap)
+		map_pages(fd, base + heap, threads - heap, PROT_READ | PROT_WRITE);
+	for (uint32_t i = 0; i < layout.thread_count; i++)
+		map_pages(fd, base + threads + i * thread_bytes + PAGE, thread_bytes - PAGE, PROT_READ | PROT_WRITE);
 	close(fd); /* the mappings keep the enclave alive */
-	return (struct enclave){ base, secs->size, (uint64_t)(base + tcs_offset) };
+	return (struct enclave){ base, secs->size, (uint64_t)(base + threads + PAGE + stack_bytes) };
 }

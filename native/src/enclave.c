@@ -124,14 +124,20 @@ static struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 le
 
 /* ---- the state that both ways of entering change, and how it is taken back ---- */
 
+/* STATE of a TCS that this thread is in: it names the thread, so that a half-done entry can be told from another's. */
+static inline u64 active_state(const struct slot *slot)
+{
+	return TCS_STATE_ACTIVE | (u64)slot->tid << 32;
+}
+
 static inline void leave_state(struct slot *slot)
 {
 	volatile struct thread_record *record = RECORD(slot->index);
 
-	if (slot->tcs) {
+	/* An entry that is undone may not have got the TCS yet: only what is ours is given back. */
+	if (slot->tcs && slot->tcs->state == active_state(slot))
 		__atomic_store_n(&slot->tcs->state, TCS_STATE_INACTIVE, __ATOMIC_SEQ_CST);
-		slot->tcs = NULL;
-	}
+	slot->tcs = NULL;
 	slot->dispatch = 0;
 	wrfsbase(slot->host_fs);
 	wrgsbase(slot->host_gs);
@@ -165,13 +171,14 @@ static inline __attribute__((always_inline)) bool take_state(struct slot *slot, 
 	}
 	record->inside_generation = entry->generation;
 	open_memory();
-	if (!__atomic_compare_exchange_n(&tcs->state, &inactive, TCS_STATE_ACTIVE, false, __ATOMIC_SEQ_CST,
+	slot->tcs = tcs;
+	if (!__atomic_compare_exchange_n(&tcs->state, &inactive, active_state(slot), false, __ATOMIC_SEQ_CST,
 					 __ATOMIC_SEQ_CST))
 		goto undo;
-	slot->tcs = tcs;
 	tcs->aep = aep;
 	return true;
 undo:
+	slot->tcs = NULL;
 	__atomic_store_n(&record->inside, 0, __ATOMIC_RELEASE);
 	slot->inside = 0;
 	close_memory();
@@ -186,7 +193,7 @@ struct entry_frame {
 };
 
 /* Does everything but the jump. When it changes nothing, try_entry returns to the ENCLU, which traps. */
-ENTRY_TEXT void prepare_entry(struct entry_frame *frame)
+void prepare_entry(struct entry_frame *frame)
 {
 	struct slot *slot = slot_of_thread((u32)sys(__NR_gettid));
 	struct entry *entry = buckets[frame->rbx / PAGE % BUCKETS];
@@ -217,9 +224,10 @@ ENTRY_TEXT void prepare_entry(struct entry_frame *frame)
 	wrfsbase(entry->record.base + entry->record.ofs_base);
 }
 
+/* Inside an enclave, yet the next instruction is the stub's: only an entry before its jump looks so. */
 bool in_entry(u64 rip)
 {
-	return rip >= (u64)__start_entry_text && rip < (u64)__stop_entry_text;
+	return rip - STUB_MAP_IMAGE < STUB_MAP_IMAGE_SIZE;
 }
 
 void undo_entry(struct slot *slot, ucontext_t *uc)

@@ -141,10 +141,9 @@ vdso_exception:
 /*
  * ---- The entry that does not trap ----
  * RBX = TCS, RCX = AEP. Saves what C may change, asks prepare_entry(frame). On success C has done everything but the
- * jump: the return address is replaced by the target, so that RSP is what it was at the ENCLU. A signal between
- * entry_start and entry_end (this section) with the slot inside is an entry to be undone (undo_entry in enclave.c).
+ * jump: the return address is replaced by the target, so that RSP is what it was at the ENCLU. A signal that
+ * finds the slot inside and RIP still in the stub meets an entry to be undone (undo_entry in enclave.c).
  */
-	.section entry_text, "ax"
 	.globl try_entry
 	.balign 16
 try_entry:

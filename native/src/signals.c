@@ -329,17 +329,18 @@ void on_signal(int signal, siginfo_t *info, ucontext_t *uc)
 {
 	struct sigcontext_64 *regs = registers(uc);
 
-	/* A guarded copy that met a bad address: possibly in a handler that is itself at work. */
-	if ((signal == 11 || signal == 7) && regs->ip >= (u64)copy_user_start && regs->ip < (u64)copy_user_end &&
-	    info->si_code > 0) {
-		regs->ip = (u64)copy_user_fault;
-		return;
-	}
 	struct slot *slot = slot_of_handler(uc);
 
-	/* A nested fault of the stub's own access to enclave memory: the page is away. */
-	if ((signal == 11 || signal == 7) && info->si_code > 0 && alias_fault(slot, uc, (u64)info->si_addr))
-		return;
+	if ((signal == 11 || signal == 7) && info->si_code > 0) {
+		/* The stub's own access, possibly in a handler: to enclave memory whose page is away ... */
+		if (signal == 7 && alias_fault(slot, uc, (u64)info->si_addr))
+			return;
+		/* ... or, in a guarded copy, to a bad address of the program's. */
+		if (regs->ip >= (u64)copy_user_start && regs->ip < (u64)copy_user_end) {
+			regs->ip = (u64)copy_user_fault;
+			return;
+		}
+	}
 	if (slot->step.moved) {
 		abort_page_end(slot, uc);
 		if (signal == 5 && regs->trapno == VECTOR_DB && !slot->step.traced)

@@ -287,9 +287,6 @@ void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t
 i64 copy_user(void *to, const void *from, u64 size);    /* 0 or -EFAULT; faults on either side are caught */
 extern char copy_user_start[], copy_user_end[], copy_user_fault[];
 extern char vdso_sgx_enter_enclave[], vdso_enclu[], vdso_after_enclu[], vdso_exception[];
-/* The section of the entry that does not trap; names given by the linker. */
-#define ENTRY_TEXT __attribute__((section("entry_text")))
-extern char __start_entry_text[], __stop_entry_text[];
 extern char signal_entry[], signal_restorer[];
 extern char trampoline_none[], trampoline_rdi[], trampoline_rsi[], trampoline_r8[], trampoline_r9[], trampoline_r10[];
 extern char trampolines_end[];

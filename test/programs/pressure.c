@@ -13,7 +13,7 @@ static uint64_t work(vdso_sgx_enter_enclave_t enter, uint64_t function, uint64_t
 	struct work work = { function, number, 0 };
 
 	run.function = 0;
-	if (enter((unsigned long)&work, 0, 0, 2 /* EENTER */, 0, 0, &run) || run.function != 4 /* EEXIT */)
+	if (enter_worker(enter, &work, &run, 2 /* EENTER */) || run.function != 4 /* EEXIT */)
 		errx(1, "the enclave was left by vector %u, error code 0x%x, address 0x%llx", run.exception_vector,
 		     run.exception_error_code, (unsigned long long)run.exception_addr);
 	return work.answer;

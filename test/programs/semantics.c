@@ -37,7 +37,7 @@ static struct sgx_enclave_run run_work(struct work *work, int thread)
 {
 	struct sgx_enclave_run run = { .tcs = enclave.tcs + (uint64_t)thread * WORKER_TCS_STRIDE };
 
-	check(enter((unsigned long)work, 0, 0, 2, 0, 0, &run) == 0);
+	check(enter_worker(enter, work, &run, 2) == 0);
 	return run;
 }
 
@@ -97,12 +97,12 @@ static void exceptions(void)
 	check(run.function == 4 && work.answer == compute(9));
 	/* A TCS that is none. */
 	run = (struct sgx_enclave_run){ .tcs = enclave.tcs + 1 };
-	check(enter(0, 0, 0, 2, 0, 0, &run) == 0 && run.function == 2 && run.exception_vector == 13);
+	check(enter_worker(enter, NULL, &run, 2) == 0 && run.function == 2 && run.exception_vector == 13);
 	run = (struct sgx_enclave_run){ .tcs = 0x1000 };
-	check(enter(0, 0, 0, 2, 0, 0, &run) == 0 && run.function == 2 && run.exception_vector == 14);
-	check(enter(0, 0, 0, 5, 0, 0, &run) == -EINVAL);
+	check(enter_worker(enter, NULL, &run, 2) == 0 && run.function == 2 && run.exception_vector == 14);
+	check(enter_worker(enter, NULL, &run, 5) == -EINVAL);
 	run.reserved[3] = 1;
-	check(enter(0, 0, 0, 2, 0, 0, &run) == -EINVAL);
+	check(enter_worker(enter, NULL, &run, 2) == -EINVAL);
 }
 
 static void from_outside(void)

@@ -28,10 +28,11 @@ static void *caller(void *argument)
 		uint64_t number = (uint64_t)i * 2 + (uintptr_t)argument;
 		struct work work = { WORK_COMPUTE, number, 0 };
 
-		if (enter((unsigned long)&work, 0, 0, 2, 0, 0, &run) || run.function != 4) {
+		if (enter_worker(enter, &work, &run, 2) || run.function != 4) {
 			if (!__atomic_fetch_add(&strange, 1, __ATOMIC_RELAXED))
-				warnx("call %ld: function %u vector %u error 0x%x", i, run.function, run.exception_vector,
-				      run.exception_error_code);
+				warnx("call %ld: function %u vector %u error 0x%x address 0x%llx", i, run.function,
+				      run.exception_vector, run.exception_error_code,
+				      (unsigned long long)run.exception_addr);
 			continue;
 		}
 		if (work.answer != compute(number))

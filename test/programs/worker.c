@@ -3,6 +3,7 @@
 #include "worker.h"
 
 VITRINE_ENCLAVE_LAYOUT(
+	.elrange_size = 0x8000000,
 	.thread_count = 2,
 	.nssa = WORKER_NSSA,
 	.ssa_frame_size = 1,

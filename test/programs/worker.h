@@ -24,6 +24,10 @@ struct work {
 	uint64_t function, number, answer;
 };
 
+struct sgx_enclave_run;
+/* Enters with `leaf`, saving what the vDSO function does not (enter.S). */
+int enter_worker(void *vdso_function, struct work *work, struct sgx_enclave_run *run, unsigned leaf);
+
 /* The same in and outside: whole numbers, and floating point in several registers. */
 static inline uint64_t compute(uint64_t number)
 {
