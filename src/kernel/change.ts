@@ -20,8 +20,8 @@ export interface ChangeFailure extends Failure {
 export type ChangeResult = KernelResult | ChangeFailure;
 
 const RW = 3;
-const secInfo = (flags: number): Uint8Array => SecInfo.encode({ flags: BigInt(flags) });
-const PROBE = secInfo(RWX);
+/** SECINFO operands by flags: the same few for millions of pages. */
+const secInfos = new Map<number, Uint8Array>();
 
 /**
  * Leaves the page only those of its rights that are in `permissions`; the enclave has to EACCEPT.
@@ -78,7 +78,7 @@ export function removePage(file: EnclaveFile, page: LinPage): ChangeResult {
     return fail(Errno.EPERM, why('the page is PT_TRIM', 'PT_TRIM', `${pageTypeName(type)} at ${hex(page)}`));
   }
   // EMODPR changes nothing here: it faults on an accepted PT_TRIM page and gives a code before.
-  const probe = emodpr(file.kernel.processor, PROBE, loaded.value);
+  const probe = emodpr(file.kernel.processor, secInfo(RWX), loaded.value);
   if (probe.kind !== 'fault' || probe.vector !== 14) {
     return fail(
       Errno.EPERM,
@@ -112,6 +112,12 @@ function finish(file: EnclaveFile, result: LeafResult): ChangeResult {
 function recorded(file: EnclaveFile, page: LinPage): { type: PageType; maxProt: number } {
   const { flags } = file.pages.get(page)!;
   return { type: typeOf(flags), maxProt: maxProtOf(flags) };
+}
+
+function secInfo(flags: number): Uint8Array {
+  let bytes = secInfos.get(flags);
+  if (bytes === undefined) secInfos.set(flags, (bytes = SecInfo.encode({ flags: BigInt(flags) })));
+  return bytes;
 }
 
 const hex = (page: LinPage): string => `0x${addressOf(page).toString(16)}`;

@@ -79,12 +79,12 @@ export class VirtualEnclave {
     expectZero(this.add(At.DATA, RW_REG, new Uint8Array(2 * PAGE_SIZE_BYTES).fill(0x11)).ret);
   }
 
-  mapUsualPages(): void {
+  mapUsualPages(holeProt = 7): void {
     const { process, fd } = this;
     expectZero(process.mmap(fd, At.TCS, 0x3000, 3));
     expectZero(process.mmap(fd, At.CODE, 0x1000, 5));
     expectZero(process.mmap(fd, At.DATA, 0x2000, 3));
-    expectZero(process.mmap(fd, At.HOLE, BASE + ENCLAVE_SIZE_BYTES - At.HOLE, 7));
+    expectZero(process.mmap(fd, At.HOLE, BASE + ENCLAVE_SIZE_BYTES - At.HOLE, holeProt));
   }
 
   /** Adds whole pages holding `bytes`. */

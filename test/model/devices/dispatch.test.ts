@@ -1,0 +1,80 @@
+import { describe, expect, it } from 'vitest';
+
+import { enclaveIoctls, EnclaveAddPages, sgxDevices } from '../../../src/abi/sgx-uapi.ts';
+import type { TraceEvent } from '../../../src/trace/events.ts';
+import { At, RW_REG } from '../../support/virtual-enclave.ts';
+import { answer, created, NOWHERE, opened, PAGE } from './support.ts';
+
+describe('dispatch of /dev/sgx_enclave', () => {
+  it('ENOTTY: unknown commands, also a known number with another size', () => {
+    const all = opened();
+    for (const command of [0, 0xffff_ffff, 0x4010a400, 0x0000a404]) {
+      expect(answer(all, all.process.ioctl(all.enclave.fd, command, 0))).toBe('ENOTTY: the command is known');
+    }
+  });
+
+  it('EBUSY: another ioctl on the same file is in progress, even before ENOTTY; other files are free', () => {
+    const all = created();
+    const { process, enclave } = all;
+    const argument = process.memory.put(
+      EnclaveAddPages.encode({
+        src: BigInt(process.memory.allocate(200 * PAGE)),
+        length: BigInt(200 * PAGE),
+        secInfo: BigInt(process.memory.put(enclave.secInfoBytes(RW_REG))),
+      }),
+    );
+    const steps = process.ioctlSteps(enclave.fd, enclaveIoctls.numbers.SGX_IOC_ENCLAVE_ADD_PAGES, argument);
+    steps.next();
+    expect(answer(all, process.ioctl(enclave.fd, 0, 0))).toBe('EBUSY: no other ioctl on this file is in progress');
+    expect(answer(all, process.ioctl(process.open(sgxDevices.enclave.path), 0, 0))).toMatch(/^ENOTTY/);
+    while (steps.next().done !== true);
+    expect(answer(all, process.ioctl(enclave.fd, 0, 0))).toMatch(/^ENOTTY/);
+  });
+
+  it('traces each ioctl with its decoded argument, result, duration and the check that refused', () => {
+    const all = created();
+    const events: TraceEvent[] = [];
+    all.machine.machine.trace.listen((event) => events.push(event));
+    all.enclave.add(At.DATA, RW_REG, new Uint8Array(PAGE));
+    all.enclave.add(At.DATA, RW_REG, new Uint8Array(PAGE));
+    expect(events.map(({ kind, pid, name, result, durationUs }) => [kind, pid, name, result, durationUs])).toEqual([
+      ['ioctl', all.process.pid, 'SGX_IOC_ENCLAVE_ADD_PAGES', '0', 1000],
+      ['ioctl', all.process.pid, 'SGX_IOC_ENCLAVE_ADD_PAGES', 'EBUSY', 1000],
+    ]);
+    expect(events[0]!.detail).toMatch(
+      /offset=0x4000 length=0x1000 .*SGX_PAGE_MEASURE count=0x1000 secinfo: flags=R\|W\|PT=REG/,
+    );
+    expect(events[1]!.why?.check).toBe('no page was added at this address');
+  });
+
+  it('counts opens and ioctls by outcome', () => {
+    const all = opened();
+    all.process.ioctl(all.enclave.fd, enclaveIoctls.numbers.SGX_IOC_ENCLAVE_CREATE, NOWHERE);
+    all.enclave.create();
+    const { metrics } = all.machine.devices.sgxEnclave;
+    expect(metrics.opens).toBe(1);
+    expect(metrics.ioctls.get('SGX_IOC_ENCLAVE_CREATE')).toEqual({ calls: 2, failures: new Map([['EFAULT', 1]]) });
+    expect(metrics.usage).toMatchObject({ enclaves: 1, freePages: 1022 });
+  });
+});
+
+describe('a device file', () => {
+  it.each(Object.values(sgxDevices).slice(0, 2))('$path is a character device of major 10', ({ path }) => {
+    const { process } = opened();
+    const file = process.descriptors.get(process.open(path))!;
+    expect(file.stat()).toMatchObject({ mode: 0o020666, major: 10 });
+    expect(file.node).toBe(path);
+  });
+
+  it('ids of open files are unique', () => {
+    const { process } = opened();
+    const paths = [
+      sgxDevices.enclave.path,
+      sgxDevices.provision.path,
+      sgxDevices.enclave.path,
+      sgxDevices.provision.path,
+    ];
+    const ids = paths.map((path) => process.descriptors.get(process.open(path))!.id);
+    expect(new Set(ids).size).toBe(4);
+  });
+});
