@@ -41,9 +41,10 @@ export class VirtualEnclave {
   readonly fd: number;
   readonly file: EnclaveFile;
 
-  constructor(process: VirtualProcess) {
+  /** Opens the device, unless the process has the descriptor already. */
+  constructor(process: VirtualProcess, fd = process.open(sgxDevices.enclave.path)) {
     this.process = process;
-    this.fd = process.open(sgxDevices.enclave.path);
+    this.fd = fd;
     this.file = process.file(this.fd);
   }
 
