@@ -189,7 +189,6 @@
 #define OP_LOAD 15
 #define OP_EVENT 16
 #define OP_MORE 17
-#define OP_UFFD 18
 #define PROTOCOL_MAGIC 0x5654524e
 #define PROTOCOL_VERSION 1
 #define RUNS_PER_ANSWER 12

@@ -251,6 +251,24 @@ i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 	return record->ret;
 }
 
+/* In the order in which the host gave them: another thread may hold earlier ones. */
+static void wait_for_turn(u32 wanted)
+{
+	while ((i32)(__atomic_load_n(&process->runs_applied, __ATOMIC_ACQUIRE) - wanted) < 0)
+		sys(__NR_sched_yield);
+}
+
+void discard(struct slot *slot)
+{
+	volatile struct thread_record *record = RECORD(slot->index);
+
+	if (!record->run_count)
+		return;
+	wait_for_turn(record->run_sequence - 1);
+	__atomic_store_n(&process->runs_applied, record->run_sequence, __ATOMIC_RELEASE);
+	record->run_count = 0;
+}
+
 void settle(struct slot *slot)
 {
 	volatile struct thread_record *record = RECORD(slot->index);
@@ -260,9 +278,7 @@ void settle(struct slot *slot)
 	for (;;) {
 		u32 count = record->run_count, sequence = record->run_sequence;
 
-		/* In the order in which the host gave them: another thread may hold earlier ones. */
-		while ((i32)(__atomic_load_n(&process->runs_applied, __ATOMIC_ACQUIRE) - (sequence - !!count)) < 0)
-			sys(__NR_sched_yield);
+		wait_for_turn(sequence - !!count);
 		for (u32 i = 0; i < count && i < RUNS_PER_ANSWER; i++)
 			protect(record->runs[i].start, record->runs[i].end - record->runs[i].start, record->runs[i].prot);
 		if (count)

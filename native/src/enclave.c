@@ -65,7 +65,7 @@ static u64 map_alias(struct slot *slot, u32 enclave)
 		die("the host did not give the enclave's memory");
 	i64 at = sys(__NR_mmap, 0, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, base);
 	sys(__NR_close, fd);
-	if (is_error(at) || protect(at, size, PROT_READ | PROT_WRITE) || register_range(slot, at, size))
+	if (is_error(at) || protect(at, size, PROT_READ | PROT_WRITE) || register_range(at, size))
 		die("cannot map an enclave for the stub's own use; is the address space limited (ulimit -v)?");
 	sys(__NR_madvise, at, size, MADV_DONTFORK);
 	*alias = (struct alias){ at, base, size };

@@ -121,8 +121,9 @@ static i64 map_device(struct trap *trap, u64 inode)
 	if (!r) {
 		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_SHARED | MAP_FIXED, (i32)trap->args[4], at);
 		if (!is_error(r) && !(r = protect(at, size, prot)))
-			r = register_range(slot, at, size);
+			r = register_range(at, size);
 		if (r) {
+			discard(slot);
 			ask(slot, OP_MUNMAP, at, size, 0, 0, 0);
 		} else {
 			vma_add(at, size, inode, (u32)prot);

@@ -185,6 +185,7 @@ static inline void show_record(struct slot *slot)
 		;
 }
 i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e);
+void discard(struct slot *slot);                /* ... or forgets them: the mapping did not come about */
 void settle(struct slot *slot);                 /* applies the protections that came with the last answer */
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
@@ -200,7 +201,7 @@ void vma_remove(u64 start, u64 size);
 void vma_protect(u64 start, u64 size, u32 prot);
 /* Calls `each` for the pieces of a range, enclave or not, in order; stops at the first error. */
 i64 vma_pieces(u64 start, u64 size, i64 (*each)(u64 start, u64 size, bool enclave, u64 argument), u64 argument);
-i64 register_range(struct slot *slot, u64 start, u64 size); /* holes there shall be SIGBUS */
+i64 register_range(u64 start, u64 size); /* holes there shall be SIGBUS */
 void vmas_introduce(struct slot *slot);         /* Op.ADOPT, in a fork child */
 
 /* ---- trap.c, calls.c, files.c: trapped system calls -------------------------------------------------------------- */

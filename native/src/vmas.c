@@ -137,7 +137,7 @@ i64 vma_pieces(u64 start, u64 size, i64 (*each)(u64, u64, bool, u64), u64 argume
 
 /* ---- holes under userfaultfd: a touch of one is SIGBUS, there are no events to read ---- */
 
-static bool open_userfault(struct slot *slot)
+static bool open_userfault(void)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM };
 	i64 fd = sys(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
@@ -151,16 +151,16 @@ static bool open_userfault(struct slot *slot)
 	lock(&process->lock);
 	send_descriptor(STUB_FD_UFFD);
 	unlock(&process->lock);
-	ask(slot, OP_UFFD, 0, 0, 0, 0, 0);
 	return true;
 }
 
-i64 register_range(struct slot *slot, u64 start, u64 size)
+/* Asks the host nothing: the protections of its last answer may not have been applied yet. */
+i64 register_range(u64 start, u64 size)
 {
 	struct uffdio_register range = { .range = { start, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
 
 	if (!process->userfault) {
-		if (!open_userfault(slot))
+		if (!open_userfault())
 			die("userfaultfd is not available; a container profile or an old kernel (before 5.11) forbids it");
 		process->userfault = 1;
 	}
@@ -173,5 +173,5 @@ void vmas_introduce(struct slot *slot)
 	ask(slot, OP_ADOPT, (u64)vmas, vma_count, 0, 0, 0);
 	settle(slot);
 	for (u32 i = 0; i < vma_count; i++)
-		register_range(slot, vmas[i].start, vmas[i].end - vmas[i].start);
+		register_range(vmas[i].start, vmas[i].end - vmas[i].start);
 }

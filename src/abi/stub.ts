@@ -85,8 +85,6 @@ export const Op = {
   EVENT: 16,
   /** More runs of the previous answer. */
   MORE: 17,
-  /** The userfaultfd of this process comes by SCM_RIGHTS. */
-  UFFD: 18,
 } as const;
 
 export const Verdict = {

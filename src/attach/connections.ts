@@ -74,7 +74,7 @@ export class Connections {
         continue;
       }
       const session = new Session(pid, socket, pidfd);
-      this.#watch(socket, () => this.drain(session));
+      this.#watch(socket, () => this.#drain(session));
       this.#watch(pidfd, () => this.#end(session));
     }
   }
@@ -86,7 +86,7 @@ export class Connections {
   }
 
   /** Takes the messages that have come from a process; a descriptor in one is its userfaultfd. */
-  drain(session: Session): void {
+  #drain(session: Session): void {
     for (let got = receive(session.socket, message); got !== undefined; got = receive(session.socket, message)) {
       for (const fd of got.descriptors) {
         if (session.uffd >= 0) close(session.uffd);

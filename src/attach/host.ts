@@ -104,11 +104,6 @@ export class Host {
     for (const session of this.#connections) session.area?.raiseFlags(SessionFlags.ENDED);
   }
 
-  /** Takes what has come on a session's socket. */
-  drain(session: Session): void {
-    this.#connections.drain(session);
-  }
-
   sessionOf(pid: number): Session | undefined {
     return this.#connections.find(pid);
   }

@@ -43,9 +43,3 @@ function kernelVma(host: Host, bytes: Uint8Array, offset: number): KernelVma | u
 
 /** MORE: the answer carries further protections by itself. */
 export const more = (_caller: Caller): Reply => DONE;
-
-/** UFFD: the descriptor came in a message before this. EBADF: it did not. */
-export function userfaultfd({ host, session }: Caller): Reply {
-  host.drain(session);
-  return session.uffd >= 0 ? DONE : refused(Errno.EBADF);
-}

@@ -5,7 +5,7 @@ import { fault, load } from './faults.ts';
 import { ioctl } from './ioctl.ts';
 import { madvise, mmap, mprotect, mremap, munmap } from './mappings.ts';
 import { alias, identify, open } from './open.ts';
-import { more, userfaultfd } from './processes.ts';
+import { more } from './processes.ts';
 import type { Handler } from './reply.ts';
 
 export const handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
@@ -25,7 +25,6 @@ export const handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [Op.EVENT, event],
   [Op.ALIAS, alias],
   [Op.MORE, more],
-  [Op.UFFD, userfaultfd],
 ]);
 
 const applying = new Set<number>([Op.IOCTL, Op.MPROTECT, Op.FAULT, Op.ENTER, Op.LEAF, Op.SYNC, Op.ADOPT, Op.MORE]);
