@@ -35,7 +35,8 @@ export class Epc {
   constructor(pages: number) {
     this.pages = pages;
     this.#state = new Uint8Array(pages);
-    this.#free = Uint32Array.from({ length: pages }, (_, index) => index);
+    this.#free = new Uint32Array(pages);
+    for (let i = 0; i < pages; i++) this.#free[i] = i;
     this.#freePages = pages;
   }
 

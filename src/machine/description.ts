@@ -2,27 +2,17 @@
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { processorProfiles, type ProcessorProfile } from './profiles.ts';
 
-export interface MachineDescription {
-  readonly profile: ProcessorProfile;
-  readonly epcSizeBytes: number;
-}
-
 export const DEFAULT_CPU = 'sapphire-rapids';
 export const DEFAULT_EPC = '128M';
 
 /** Below this Linux's own watermarks leave no room for an enclave. */
-export const MIN_EPC_BYTES = 1024 * 1024;
-/** As much as one section can be counted through with the bookkeeping we give a page. */
-export const MAX_EPC_BYTES = 512 * 1024 ** 3;
+const MIN_EPC_BYTES = 1024 * 1024;
+/** Its bookkeeping alone takes half a gigabyte of the host. */
+const MAX_EPC_BYTES = 64 * 1024 ** 3;
 
 /** A sentence for the user: what was wrong, and what would be right. */
 export class DescriptionError extends Error {
   override name = 'DescriptionError';
-}
-
-/** Throws a DescriptionError. */
-export function describeMachine(words: { readonly cpu?: string; readonly epc?: string } = {}): MachineDescription {
-  return { profile: parseCpu(words.cpu ?? DEFAULT_CPU), epcSizeBytes: parseEpcSize(words.epc ?? DEFAULT_EPC) };
 }
 
 /** Throws a DescriptionError. */
@@ -35,7 +25,7 @@ export function parseCpu(name: string): ProcessorProfile {
 
 const UNIT_BYTES: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 };
 
-/** Bytes of `64M`, `1G`, `8192K` or `67108864`; 1M to 512G, whole pages. Throws a DescriptionError. */
+/** Bytes of `64M`, `1G`, `8192K` or `67108864`; 1M to 64G, whole pages. Throws a DescriptionError. */
 export function parseEpcSize(text: string): number {
   const match = /^(\d+)([KMG]?)(?:i?B)?$/i.exec(text.trim());
   if (match === null) {
@@ -43,7 +33,7 @@ export function parseEpcSize(text: string): number {
   }
   const sizeBytes = Number(match[1]) * UNIT_BYTES[match[2]!.toUpperCase()]!;
   if (sizeBytes < MIN_EPC_BYTES || sizeBytes > MAX_EPC_BYTES) {
-    throw new DescriptionError(`An EPC of ${text} cannot be. It has 1M to 512G.`);
+    throw new DescriptionError(`An EPC of ${text} cannot be. It has 1M to 64G.`);
   }
   if (sizeBytes % PAGE_SIZE_BYTES !== 0) {
     throw new DescriptionError(`An EPC of ${text} is not a whole number of pages of 4K.`);

@@ -8,7 +8,6 @@ import type { IoctlOutcome } from '../../src/devices/dispatch.ts';
 import type { EnclaveFile } from '../../src/kernel/enclave.ts';
 import type { Mm } from '../../src/kernel/mm.ts';
 import type { ProcessPort } from '../../src/kernel/ports.ts';
-import { errnoName } from '../../src/lib/errno.ts';
 import { IntervalMap } from '../../src/lib/interval.ts';
 import type { KernelResult, Why } from '../../src/lib/outcome.ts';
 import { PAGE_SIZE_BYTES, pageOf, type UserAddr } from '../../src/lib/units.ts';
@@ -228,9 +227,4 @@ export class VirtualProcess implements ProcessPort {
 
 function pages(address: number, lengthBytes: number): [start: number, end: number] {
   return [pageOf(address), pageOf(address + lengthBytes + PAGE_SIZE_BYTES - 1)];
-}
-
-/** `EACCES` for -13; the number for successes. */
-export function errnoOf(ret: number): string | number {
-  return ret < 0 ? errnoName(-ret) : ret;
 }

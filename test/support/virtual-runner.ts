@@ -28,8 +28,8 @@ export type Left<T> =
   /** EENTER or ERESUME itself faulted. */
   | { readonly kind: 'not-entered'; readonly fault: Fault };
 
-// oxlint-disable-next-line typescript/no-explicit-any -- what an instruction gives depends on the instruction
-type Code<T> = Generator<Instruction, T, any>;
+/** What an instruction gives depends on the instruction. */
+type Code<T> = Generator<Instruction, T>;
 
 export const AEP = 0x5000_0010n;
 

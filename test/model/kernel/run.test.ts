@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { At, VirtualEnclave } from '../../support/virtual-enclave.ts';
 import { VirtualMachine } from '../../support/virtual-machine.ts';
-import { eaccept, emodpe, read, write } from '../../support/virtual-runner.ts';
+import { eaccept, emodpe, exec, read, write } from '../../support/virtual-runner.ts';
 
 const ready = (options = {}) => {
   const machine = new VirtualMachine(options);
@@ -25,6 +25,15 @@ describe('a whole run in a virtual process', () => {
       return [...before, ...after];
     });
     expect(left).toEqual({ kind: 'exit', value: [0x11, 0x11, 0x11, 1, 2, 3, 0x11] });
+  });
+
+  it('executes where the page has X, and is told where not', () => {
+    const { thread } = ready();
+    const left = thread.run(At.TCS, function* () {
+      yield* exec(At.CODE + 0x10);
+      yield* exec(At.DATA);
+    });
+    expect(left).toEqual({ kind: 'exception', vector: 14, errorCode: 0x15, address: At.DATA });
   });
 
   it('an interrupt leaves by AEX and ERESUME goes on', () => {
