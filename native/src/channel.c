@@ -227,7 +227,7 @@ static bool wait_for_answer(struct slot *slot, volatile struct thread_record *re
 	}
 }
 
-i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
+i64 ask_unsettled(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 {
 	if (!session_open(slot))
 		return -ENODEV;
@@ -251,11 +251,17 @@ i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 	return record->ret;
 }
 
-/* In the order in which the host gave them: another thread may hold earlier ones. */
+/*
+ * Protections are applied in the order in which the host gave them, whichever threads they came to. Every answer is
+ * settled by the thread that got it before it does anything else, so nobody waits long.
+ */
 static void wait_for_turn(u32 wanted)
 {
-	while ((i32)(__atomic_load_n(&process->runs_applied, __ATOMIC_ACQUIRE) - wanted) < 0)
+	for (u32 tries = 0; (i32)(__atomic_load_n(&process->runs_applied, __ATOMIC_ACQUIRE) - wanted) < 0; tries++) {
+		if (tries == 10 * 1000 * 1000)
+			die("protections of enclave pages came out of order; this is a bug of vitrine");
 		sys(__NR_sched_yield);
+	}
 }
 
 void discard(struct slot *slot)
@@ -272,6 +278,7 @@ void discard(struct slot *slot)
 void settle(struct slot *slot)
 {
 	volatile struct thread_record *record = RECORD(slot->index);
+	u64 kept[1 + ARRAY_LENGTH(record->out)];
 
 	if (!process->connected || process->ended)
 		return;
@@ -286,15 +293,23 @@ void settle(struct slot *slot)
 		record->run_count = 0;
 		if (!record->more_runs)
 			return;
-		i64 ret = record->ret;
-		u64 out[ARRAY_LENGTH(record->out)];
-		for (u32 i = 0; i < ARRAY_LENGTH(out); i++)
-			out[i] = record->out[i];
-		ask(slot, OP_MORE, 0, 0, 0, 0, 0);
-		record->ret = ret;
-		for (u32 i = 0; i < ARRAY_LENGTH(out); i++)
-			record->out[i] = out[i];
+		/* The answer itself survives the question for more. */
+		kept[0] = (u64)record->ret;
+		for (u32 i = 1; i < ARRAY_LENGTH(kept); i++)
+			kept[i] = record->out[i - 1];
+		ask_unsettled(slot, OP_MORE, 0, 0, 0, 0, 0);
+		record->ret = (i64)kept[0];
+		for (u32 i = 1; i < ARRAY_LENGTH(kept); i++)
+			record->out[i - 1] = kept[i];
 	}
+}
+
+i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
+{
+	i64 ret = ask_unsettled(slot, op, a, b, c, d, e);
+
+	settle(slot);
+	return ret;
 }
 
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec)

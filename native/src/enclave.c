@@ -103,7 +103,6 @@ static struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 le
 	if (verdict == VERDICT_RETRY)
 		for (u32 i = 0; i < sizeof checked / 8; i++)
 			((u64 *)&checked)[i] = record->out[i];
-	settle(slot);
 	if (verdict != VERDICT_RETRY)
 		return NULL;
 	u64 alias = map_alias(slot, (u32)checked.enclave % SESSION_ENCLAVES);
@@ -397,7 +396,6 @@ static void leaf_at_host(struct slot *slot, ucontext_t *uc, u32 leaf)
 	i64 verdict = ask(slot, OP_LEAF, leaf, regs->bx, regs->cx, regs->dx, 0);
 	u64 rax = record->out[0], zero_flag = record->out[1];
 
-	settle(slot);
 	if (verdict != VERDICT_RETRY) {
 		leave_by_exception(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2]);
 		return;
@@ -484,7 +482,6 @@ void leave_by_interrupt(struct slot *slot, ucontext_t *uc)
 void catch_up(struct slot *slot)
 {
 	ask(slot, OP_SYNC, slot->entry->enclave, 0, 0, 0, 0);
-	settle(slot);
 }
 
 /* The stub touched enclave memory through its own mapping and the page is away: have it brought back, try again. */

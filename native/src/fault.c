@@ -77,7 +77,6 @@ static void on_enclave_page(struct slot *slot, int signal, siginfo_t *info, ucon
 	u32 vector = (u32)record->out[0], error = (u32)record->out[1];
 	u64 page = record->out[2];
 
-	settle(slot);
 	switch (verdict) {
 	case VERDICT_RETRY:
 		count_retry(slot, address);

@@ -34,7 +34,6 @@ i64 trap_ioctl(struct trap *trap)
 	if (!inode)
 		return pass(trap);
 	i64 r = ask(slot, OP_IOCTL, inode, (u32)trap->args[1], trap->args[2], 0, 0);
-	settle(slot);
 	if (r == NOT_A_DEVICE)
 		return pass(trap);
 	if (r == -ERESTARTSYS) {
@@ -95,7 +94,6 @@ static void forget(struct slot *slot, u64 start, u64 size)
 {
 	vma_remove(start, size);
 	ask(slot, OP_MUNMAP, start, size, 0, 0, 0);
-	settle(slot);
 }
 
 static i64 map_device(struct trap *trap, u64 inode)
@@ -117,7 +115,8 @@ static i64 map_device(struct trap *trap, u64 inode)
 			return r;
 		at = (u64)r;
 	}
-	r = ask(slot, OP_MMAP, inode, at, size, prot, flags);
+	/* The protections that come with the answer are for the mapping that is made next. */
+	r = ask_unsettled(slot, OP_MMAP, inode, at, size, prot, flags);
 	if (!r) {
 		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_SHARED | MAP_FIXED, (i32)trap->args[4], at);
 		if (!is_error(r) && !(r = protect(at, size, prot)))
@@ -184,7 +183,7 @@ i64 trap_mprotect(struct trap *trap)
 
 	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
 		return pass(trap);
-	i64 r = ask(trap->slot, OP_MPROTECT, start, size, trap->args[2], 0, 0);
+	i64 r = ask_unsettled(trap->slot, OP_MPROTECT, start, size, trap->args[2], 0, 0);
 	if (!r)
 		r = vma_pieces(start, size, protect_piece, trap->args[2]);
 	settle(trap->slot);

@@ -185,8 +185,10 @@ static inline void show_record(struct slot *slot)
 		;
 }
 i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e);
+/* The same, but the protections that came with the answer are for what the caller does first; then it ... */
+i64 ask_unsettled(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e);
+void settle(struct slot *slot);                 /* ... applies them */
 void discard(struct slot *slot);                /* ... or forgets them: the mapping did not come about */
-void settle(struct slot *slot);                 /* applies the protections that came with the last answer */
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
 void lock(u32 *word);

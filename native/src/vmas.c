@@ -171,7 +171,6 @@ i64 register_range(u64 start, u64 size)
 void vmas_introduce(struct slot *slot)
 {
 	ask(slot, OP_ADOPT, (u64)vmas, vma_count, 0, 0, 0);
-	settle(slot);
 	for (u32 i = 0; i < vma_count; i++)
 		register_range(vmas[i].start, vmas[i].end - vmas[i].start);
 }
