@@ -2,12 +2,18 @@
  * ENCLU leaves of threads of a process: the processor's, with pages that are missing brought by the kernel in between,
  * as an AEX, a fault and a second try would.
  */
-import type { Enclu } from '../abi/sgx-arch.ts';
+import { Prot } from '../abi/linux.ts';
+import { Enclu } from '../abi/sgx-arch.ts';
 import { PageFaultError } from '../abi/x86.ts';
 import { pageFault, why, type Fault, type LeafResult, type Why } from '../lib/outcome.ts';
-import { pageOf } from '../lib/units.ts';
+import { PAGE_SIZE_BYTES, pageOf } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
-import { checkEnter, type CheckEnterOptions, type TcsParameters } from '../processor/enclu/check-enter.ts';
+import {
+  checkEnter,
+  frameAddress,
+  type CheckEnterOptions,
+  type TcsParameters,
+} from '../processor/enclu/check-enter.ts';
 import { eaccept } from '../processor/enclu/eaccept.ts';
 import { emodpe } from '../processor/enclu/emodpe.ts';
 import type { EnclaveFile } from './enclave.ts';
@@ -17,7 +23,7 @@ import { loadSecs } from './paging.ts';
 
 /** More than any leaf has operand pages; pages just brought are the last to be evicted. */
 const MAX_TRIES = 64;
-const { P, U } = PageFaultError.bit;
+const { P, W, U } = PageFaultError.bit;
 
 export function runEaccept(mm: Mm, rbx: number, rcx: number): LeafResult {
   return changing(mm, rbx, rcx, (access) => eaccept(mm.kernel.processor, access, rbx, rcx));
@@ -35,9 +41,32 @@ export function runCheckEnter(
   options: CheckEnterOptions,
 ): LeafResult<TcsParameters> {
   const file = mm.enclaveAt(pageOf(tcsAddress));
-  return run(mm, file, tcsAddress, (access) => {
+  const entered = run(mm, file, tcsAddress, (access) => {
     return checkEnter(mm.kernel.processor, access, tcsAddress, aep, leaf, options);
   });
+  return (entered.kind === 'ok' && checkFrameMapping(mm, entered.value, leaf)) || entered;
+}
+
+/** An AEX will write to the SSA frame, so entering wants its mapping writable. */
+function checkFrameMapping(mm: Mm, tcs: TcsParameters, leaf: number): Fault | undefined {
+  const frame = leaf === Enclu.EENTER ? tcs.cssa : tcs.cssa - 1;
+  const start = frameAddress(tcs, Math.max(0, Math.min(frame, tcs.nssa - 1)));
+  for (let at = start; at < start + tcs.ssaFrameSizeBytes; at += PAGE_SIZE_BYTES) {
+    const vma = mm.vmaAt(pageOf(at));
+    if (vma !== undefined && (vma.prot & Prot.bit.PROT_WRITE) === 0) {
+      return pageFault(
+        at,
+        P | W | U,
+        why(
+          'the mapping of the SSA frame can be written',
+          'PROT_READ|PROT_WRITE',
+          Prot.format(vma.prot),
+          'mprotect it',
+        ),
+      );
+    }
+  }
+  return undefined;
 }
 
 /** Runs any leaf on the enclave's memory as this process sees it. */
@@ -84,13 +113,10 @@ function notPresent(address: number, reason: Why): Fault {
   return pageFault(address, U, reason);
 }
 
-/** The enclave of a thread that works on these addresses: the one in whose ELRANGE they lie. */
-function enclaveOfOperands(mm: Mm, ...addresses: readonly number[]): EnclaveFile | undefined {
-  const mapped = mm.enclaves();
-  for (const address of addresses) {
-    const direct = mm.enclaveAt(pageOf(address));
-    if (direct) return direct;
-    for (const file of mapped) if (file.isInElrange(address)) return file;
-  }
-  return mapped.values().next().value;
+/** The enclave of a thread that works on these addresses: the one mapped there, or the one in whose ELRANGE they lie. */
+function enclaveOfOperands(mm: Mm, rbx: number, rcx: number): EnclaveFile | undefined {
+  const direct = mm.enclaveAt(pageOf(rbx)) ?? mm.enclaveAt(pageOf(rcx));
+  if (direct) return direct;
+  const mapped = [...mm.enclaves()];
+  return mapped.find((file) => file.isInElrange(rbx)) ?? mapped.find((file) => file.isInElrange(rcx)) ?? mapped[0];
 }

@@ -187,6 +187,13 @@ describe('pages wanted by a leaf', () => {
     });
   });
 
+  it('EENTER with an SSA frame that is mapped read-only is #PF there, without the SGX bit', () => {
+    const { process } = ready();
+    process.mprotect(At.SSA, PAGE, R);
+    const told = process.mm.checkEnter(At.TCS, 0n, 2, { checkState: false });
+    expect(told).toMatchObject({ kind: 'fault', vector: 14, errorCode: 7, address: At.SSA });
+  });
+
   it('EENTER is told what the stub needs, without looking at TCS.STATE', () => {
     const all = ready();
     all.process.thread().enter(At.TCS);
