@@ -105,118 +105,158 @@ export const Event = { EENTER: 1, ERESUME: 2, EEXIT: 3, AEX: 4, SIGNAL: 5 } as c
 export const RecordState = { IDLE: 0, REQUEST: 1, DONE: 2 } as const;
 
 /** First message on a fresh connection, stub to host. The answer carries the session area by SCM_RIGHTS. */
-export const Hello = layout('STUB_HELLO', 32, { source: 'docs/design.md' }, {
-  magic: u32(0, 'PROTOCOL_MAGIC'),
-  version: u32(4, 'PROTOCOL_VERSION'),
-  pid: u32(8, 'process id of the sender'),
-  /** 0 after exec. */
-  parentPid: u32(12, 'the process it was forked from, whose mappings it inherited; 0 after exec'),
-  reserved: reserved(16, 16),
-});
+export const Hello = layout(
+  'STUB_HELLO',
+  32,
+  { source: 'docs/design.md' },
+  {
+    magic: u32(0, 'PROTOCOL_MAGIC'),
+    version: u32(4, 'PROTOCOL_VERSION'),
+    pid: u32(8, 'process id of the sender'),
+    /** 0 after exec. */
+    parentPid: u32(12, 'the process it was forked from, whose mappings it inherited; 0 after exec'),
+    reserved: reserved(16, 16),
+  },
+);
 
 /** A mapping of an enclave, as the stub remembers it. */
-export const VmaRecord = layout('VMA_RECORD', 32, { source: 'docs/design.md' }, {
-  start: u64(0, 'first byte'),
-  end: u64(8, 'byte after the last'),
-  inode: u64(16, 'which enclave'),
-  prot: u32(24, 'PROT_* of the program'),
-  reserved: reserved(28, 4),
-});
+export const VmaRecord = layout(
+  'VMA_RECORD',
+  32,
+  { source: 'docs/design.md' },
+  {
+    start: u64(0, 'first byte'),
+    end: u64(8, 'byte after the last'),
+    inode: u64(16, 'which enclave'),
+    prot: u32(24, 'PROT_* of the program'),
+    reserved: reserved(28, 4),
+  },
+);
 
 /** Protection to apply to [start, end). */
-export const RunRecord = layout('RUN_RECORD', 24, { source: 'docs/design.md' }, {
-  start: u64(0, 'first byte'),
-  end: u64(8, 'byte after the last'),
-  prot: u64(16, 'PROT_* that the hardware gets'),
-});
+export const RunRecord = layout(
+  'RUN_RECORD',
+  24,
+  { source: 'docs/design.md' },
+  {
+    start: u64(0, 'first byte'),
+    end: u64(8, 'byte after the last'),
+    prot: u64(16, 'PROT_* that the hardware gets'),
+  },
+);
 
 /** One enclave that this process knows, so that entry can see a stale generation. */
-export const EnclaveRecord = layout('ENCLAVE_RECORD', 32, { source: 'docs/design.md' }, {
-  id: u32(0, 'the enclave; 0 = free'),
-  generation: u32(4, 'raised by the host whenever rights were cut'),
-  base: u64(8, 'first byte of ELRANGE'),
-  size: u64(16, 'length of ELRANGE in bytes'),
-  reserved: reserved(24, 8),
-});
+export const EnclaveRecord = layout(
+  'ENCLAVE_RECORD',
+  32,
+  { source: 'docs/design.md' },
+  {
+    id: u32(0, 'the enclave; 0 = free'),
+    generation: u32(4, 'raised by the host whenever rights were cut'),
+    base: u64(8, 'first byte of ELRANGE'),
+    size: u64(16, 'length of ELRANGE in bytes'),
+    reserved: reserved(24, 8),
+  },
+);
 
 /** What the stub needs of a TCS to enter it without asking; the answer to Op.ENTER, in this order, in `out`. */
-export const TcsRecord = layout('TCS_RECORD', 88, { source: 'SDM "Thread Control Structure (TCS)"' }, {
-  base: u64(0, 'SECS.BASEADDR'),
-  size: u64(8, 'SECS.SIZE'),
-  oentry: u64(16, 'TCS.OENTRY'),
-  ossa: u64(24, 'TCS.OSSA'),
-  nssa: u64(32, 'TCS.NSSA'),
-  ssaFrameSize: u64(40, 'bytes of one SSA frame'),
-  ofsBase: u64(48, 'TCS.OFSBASE'),
-  ogsBase: u64(56, 'TCS.OGSBASE'),
-  xfrm: u64(64, 'SECS.XFRM'),
-  miscSelect: u64(72, 'SECS.MISCSELECT'),
-  /** bits 31:0 index into the session's enclaves, bits 63:32 generation the checks were made at */
-  enclave: u64(80, 'enclave index and generation'),
-});
+export const TcsRecord = layout(
+  'TCS_RECORD',
+  88,
+  { source: 'SDM "Thread Control Structure (TCS)"' },
+  {
+    base: u64(0, 'SECS.BASEADDR'),
+    size: u64(8, 'SECS.SIZE'),
+    oentry: u64(16, 'TCS.OENTRY'),
+    ossa: u64(24, 'TCS.OSSA'),
+    nssa: u64(32, 'TCS.NSSA'),
+    ssaFrameSize: u64(40, 'bytes of one SSA frame'),
+    ofsBase: u64(48, 'TCS.OFSBASE'),
+    ogsBase: u64(56, 'TCS.OGSBASE'),
+    xfrm: u64(64, 'SECS.XFRM'),
+    miscSelect: u64(72, 'SECS.MISCSELECT'),
+    /** bits 31:0 index into the session's enclaves, bits 63:32 generation the checks were made at */
+    enclave: u64(80, 'enclave index and generation'),
+  },
+);
 
-export const CpuidRecord = layout('CPUID_RECORD', 16, { source: 'SDM "CPUID"' }, {
-  eax: u32(0, 'EAX'),
-  ebx: u32(4, 'EBX'),
-  ecx: u32(8, 'ECX'),
-  edx: u32(12, 'EDX'),
-});
+export const CpuidRecord = layout(
+  'CPUID_RECORD',
+  16,
+  { source: 'SDM "CPUID"' },
+  {
+    eax: u32(0, 'EAX'),
+    ebx: u32(4, 'EBX'),
+    ecx: u32(8, 'ECX'),
+    edx: u32(12, 'EDX'),
+  },
+);
 
 export const SESSION_ENCLAVES = 64;
 export const CPUID_SGX_SUBLEAVES = 8;
 export const RUNS_PER_ANSWER = 12;
 
 /** Head of the session area. */
-export const SessionHeader = layout('SESSION_HEADER', 4096, { source: 'docs/design.md' }, {
-  magic: u32(0, 'PROTOCOL_MAGIC'),
-  version: u32(4, 'PROTOCOL_VERSION'),
-  hostPid: u32(8, 'process id of the host'),
-  flags: u32(12, 'SessionFlags'),
-  /** Set by the host before it sleeps: a request must then ring the socket. */
-  hostSleeping: u32(16, 'the host waits in the kernel'),
-  /** Raised by the stub before it uses a record for the first time, so that the host scans no more than these. */
-  recordsUsed: u32(20, 'highest record index ever used, plus 1'),
-  memfdDevice: u64(24, 'st_dev of every device descriptor'),
-  /** CPUID.7.0: bits to set. */
-  cpuid7Ebx: u32(32, 'bits added to CPUID.7.0:EBX'),
-  cpuid7Ecx: u32(36, 'bits added to CPUID.7.0:ECX'),
-  reserved2: reserved(40, 24),
-  cpuidSgx: array(64, CPUID_SGX_SUBLEAVES, CpuidRecord, 'CPUID.12 by sub-leaf; beyond: zeros'),
-  reserved3: reserved(192, 64),
-  /** Bit i of word i/32: record i has a request. */
-  pending: array(256, 128, u32(0, 'word'), 'requests, one bit a record'),
-  /** Bit i: word i of `pending` is not zero. */
-  summary: array(768, 4, u32(0, 'word'), 'which words of pending to look at'),
-  reserved4: reserved(784, 240),
-  enclaves: array(1024, SESSION_ENCLAVES, EnclaveRecord, 'enclaves of this process'),
-  reserved5: reserved(3072, 1024),
-});
+export const SessionHeader = layout(
+  'SESSION_HEADER',
+  4096,
+  { source: 'docs/design.md' },
+  {
+    magic: u32(0, 'PROTOCOL_MAGIC'),
+    version: u32(4, 'PROTOCOL_VERSION'),
+    hostPid: u32(8, 'process id of the host'),
+    flags: u32(12, 'SessionFlags'),
+    /** Set by the host before it sleeps: a request must then ring the socket. */
+    hostSleeping: u32(16, 'the host waits in the kernel'),
+    /** Raised by the stub before it uses a record for the first time, so that the host scans no more than these. */
+    recordsUsed: u32(20, 'highest record index ever used, plus 1'),
+    memfdDevice: u64(24, 'st_dev of every device descriptor'),
+    /** CPUID.7.0: bits to set. */
+    cpuid7Ebx: u32(32, 'bits added to CPUID.7.0:EBX'),
+    cpuid7Ecx: u32(36, 'bits added to CPUID.7.0:ECX'),
+    reserved2: reserved(40, 24),
+    cpuidSgx: array(64, CPUID_SGX_SUBLEAVES, CpuidRecord, 'CPUID.12 by sub-leaf; beyond: zeros'),
+    reserved3: reserved(192, 64),
+    /** Bit i of word i/32: record i has a request. */
+    pending: array(256, 128, u32(0, 'word'), 'requests, one bit a record'),
+    /** Bit i: word i of `pending` is not zero. */
+    summary: array(768, 4, u32(0, 'word'), 'which words of pending to look at'),
+    reserved4: reserved(784, 240),
+    enclaves: array(1024, SESSION_ENCLAVES, EnclaveRecord, 'enclaves of this process'),
+    reserved5: reserved(3072, 1024),
+  },
+);
 
 /** One thread's mailbox, and what it tells about being inside an enclave. */
-export const ThreadRecord = layout('THREAD_RECORD', 512, { source: 'docs/design.md' }, {
-  tid: u32(0, 'thread id'),
-  /** Stored before the generation is read, so that the host sees every thread that may still use old rights. */
-  inside: u32(4, 'enclave index + 1 while inside, else 0'),
-  insideGeneration: u32(8, 'generation that the entry was checked against'),
-  state: u32(12, 'RecordState'),
-  waiting: u32(16, '1 while the thread sleeps on `state`'),
-  op: u32(20, 'Op'),
-  interrupted: u32(24, 'a signal is pending for the thread: end a long operation'),
-  runCount: u32(28, 'runs in this answer'),
-  moreRuns: u32(32, 'ask Op.MORE for the rest'),
-  descriptors: u32(36, 'descriptors that come with this answer'),
-  insideTcs: u64(40, 'linear address of the TCS while inside'),
-  args: array(48, 8, u64(0, 'value'), 'arguments'),
-  ret: i64(112, 'result'),
-  out: array(120, 12, u64(0, 'value'), 'further results'),
-  runs: array(216, RUNS_PER_ANSWER, RunRecord, 'protections to apply before going on'),
-  /**
-   * Two threads may hold answers with runs at the same time. The stub keeps the number of the last it applied: it
-   * waits for `runSequence - 1` before it applies runs, and for `runSequence` when `runCount` is 0.
-   */
-  runSequence: u32(504, 'answers with runs so far, this one included'),
-  reserved: reserved(508, 4),
-});
+export const ThreadRecord = layout(
+  'THREAD_RECORD',
+  512,
+  { source: 'docs/design.md' },
+  {
+    tid: u32(0, 'thread id'),
+    /** Stored before the generation is read, so that the host sees every thread that may still use old rights. */
+    inside: u32(4, 'enclave index + 1 while inside, else 0'),
+    insideGeneration: u32(8, 'generation that the entry was checked against'),
+    state: u32(12, 'RecordState'),
+    waiting: u32(16, '1 while the thread sleeps on `state`'),
+    op: u32(20, 'Op'),
+    interrupted: u32(24, 'a signal is pending for the thread: end a long operation'),
+    runCount: u32(28, 'runs in this answer'),
+    moreRuns: u32(32, 'ask Op.MORE for the rest'),
+    descriptors: u32(36, 'descriptors that come with this answer'),
+    insideTcs: u64(40, 'linear address of the TCS while inside'),
+    args: array(48, 8, u64(0, 'value'), 'arguments'),
+    ret: i64(112, 'result'),
+    out: array(120, 12, u64(0, 'value'), 'further results'),
+    runs: array(216, RUNS_PER_ANSWER, RunRecord, 'protections to apply before going on'),
+    /**
+     * Two threads may hold answers with runs at the same time. The stub keeps the number of the last it applied: it
+     * waits for `runSequence - 1` before it applies runs, and for `runSequence` when `runCount` is 0.
+     */
+    runSequence: u32(504, 'answers with runs so far, this one included'),
+    reserved: reserved(508, 4),
+  },
+);
 
 export const SESSION_RECORDS_OFFSET = 4096;
 export const SESSION_SIZE_BYTES = SESSION_RECORDS_OFFSET + StubMap.SLOT_COUNT * ThreadRecord.sizeBytes;

@@ -105,17 +105,33 @@ export const traps: readonly Trap[] = [
 /** One classic-BPF instruction: code, jump if true, jump if false, constant. */
 export type Instruction = readonly [code: number, jt: number, jf: number, k: number];
 
-const BPF = { LD_W_ABS: 0x20, ALU_AND_K: 0x54, JMP_JEQ_K: 0x15, JMP_JGE_K: 0x35, JMP_JGT_K: 0x25, RET_K: 0x06 } as const;
+const BPF = {
+  LD_W_ABS: 0x20,
+  ALU_AND_K: 0x54,
+  JMP_JEQ_K: 0x15,
+  JMP_JGE_K: 0x35,
+  JMP_JGT_K: 0x25,
+  RET_K: 0x06,
+} as const;
 export const SECCOMP_RET_ALLOW = 0x7fff_0000;
 export const SECCOMP_RET_TRAP = 0x0003_0000;
 export const SECCOMP_RET_ERRNO = 0x0005_0000;
 const AUDIT_ARCH_X86_64 = 0xc000_003e;
 const X32_SYSCALL_BIT = 0x4000_0000;
 /** struct seccomp_data: nr, arch, instruction_pointer, args[6]. */
-const data = { nr: 0, arch: 4, ipLow: 8, ipHigh: 12, argLow: (i: number) => 16 + 8 * i, argHigh: (i: number) => 20 + 8 * i };
+const data = {
+  nr: 0,
+  arch: 4,
+  ipLow: 8,
+  ipHigh: 12,
+  argLow: (i: number) => 16 + 8 * i,
+  argHigh: (i: number) => 20 + 8 * i,
+};
 
 type Label = string;
-type Line = { readonly label: Label } | { readonly code: number; readonly k: number; readonly jt?: Label; readonly jf?: Label };
+type Line =
+  | { readonly label: Label }
+  | { readonly code: number; readonly k: number; readonly jt?: Label; readonly jf?: Label };
 
 /** Assembles the filter numbered `filter`. */
 export function assembleFilter(filter: 1 | 2): Instruction[] {

@@ -15,6 +15,8 @@ interface Mapping {
 export class MemoryMap {
   readonly #pid: number;
   #mappings: readonly Mapping[] | undefined;
+  /** The last answer: whoever asks goes on asking about the pages behind. */
+  #last: { readonly from: number; readonly to: number; readonly mayExec: boolean } | undefined;
   #noexecDevices: ReadonlySet<string> | undefined;
 
   constructor(pid: number) {
@@ -23,6 +25,7 @@ export class MemoryMap {
 
   forget(): void {
     this.#mappings = undefined;
+    this.#last = undefined;
   }
 
   /**
@@ -30,12 +33,19 @@ export class MemoryMap {
    * there is no mapping at or above the address, or the process is gone.
    */
   mayExec(address: number): boolean | undefined {
+    const last = this.#last;
+    if (last !== undefined && address >= last.from && address < last.to) return last.mayExec;
     this.#mappings ??= parseMaps(readOrEmpty(`/proc/${this.#pid}/maps`));
     const mapping = this.#mappings.find(({ end }) => end > address);
     if (mapping === undefined) return undefined;
-    if (mapping.executable || mapping.device === '00:00') return true;
+    const mayExec = mapping.executable || mapping.device === '00:00' || !this.#isNoexec(mapping.device);
+    this.#last = { from: address, to: mapping.end, mayExec };
+    return mayExec;
+  }
+
+  #isNoexec(device: string): boolean {
     this.#noexecDevices ??= parseNoexec(readOrEmpty(`/proc/${this.#pid}/mountinfo`));
-    return !this.#noexecDevices.has(mapping.device);
+    return this.#noexecDevices.has(device);
   }
 }
 

@@ -100,7 +100,7 @@ export function readEnclaveImage(bytes: Uint8Array, file: string): EnclaveImage 
     );
   }
   const { note, parameters } = readNote(elf);
-  const refuse = (field: keyof typeof parameters & string, problem: string) =>
+  const refuse = (field: keyof typeof parameters, problem: string) =>
     new FormatError(
       file,
       `${field} of the ${NOTE_OWNER} note`,

@@ -60,7 +60,7 @@ describe('signSigStruct', () => {
     );
     expect(toHex(signed.subarray(512, 516))).toBe('03000000');
     expect(toHex(signed.subarray(928, 992))).toBe(
-      `${'0400000000000000'}${'0300000000000000'}${'fdffffffffffffff'}${'00'.repeat(8)}${'ab'.repeat(32)}`,
+      `04000000000000000300000000000000fdffffffffffffff${'00'.repeat(8)}${'ab'.repeat(32)}`,
     );
     expect(toHex(signed.subarray(1024, 1028))).toBe('07000200');
     expect(parseSigStruct(signed, 'x')).toMatchObject(body);

@@ -148,7 +148,7 @@ export function array(
   of: Field | Layout,
   doc: string,
 ): Field<unknown[], ArrayView<unknown, unknown>, readonly unknown[]> {
-  const element: Field = 'get' in of ? of : (nested(0, of, doc) as Field);
+  const element: Field = 'get' in of ? of : nested(0, of, doc);
   const stride = element.sizeBytes;
   return {
     kind: 'array',

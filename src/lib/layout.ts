@@ -12,22 +12,7 @@
 import type { Field } from './fields.ts';
 
 export { bitField, type BitField } from './bit-field.ts';
-export {
-  array,
-  bytes,
-  i32,
-  i64,
-  nested,
-  reserved,
-  u16,
-  u32,
-  u64,
-  u8,
-  formatInteger,
-  type ArrayView,
-  type Field,
-  type FieldKind,
-} from './fields.ts';
+export { array, bytes, i32, i64, nested, reserved, u16, u32, u64, u8, formatInteger, type Field } from './fields.ts';
 
 export type Fields = Readonly<Record<string, Field>>;
 

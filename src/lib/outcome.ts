@@ -65,10 +65,6 @@ export function pageFault(address: number, errorCode: number, reason: Why): Faul
   return { kind: 'fault', vector: 14, errorCode, address: address - (address % 4096), why: reason };
 }
 
-export function invalidOpcode(reason: Why): Fault {
-  return { kind: 'fault', vector: 6, errorCode: 0, address: 0, why: reason };
-}
-
 export function sgxCode(code: number, reason: Why): Code {
   return { kind: 'code', code, why: reason };
 }

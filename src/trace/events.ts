@@ -4,7 +4,18 @@
  */
 import type { Why } from '../lib/outcome.ts';
 
-export type TraceKind = 'open' | 'ioctl' | 'mmap' | 'leaf' | 'fault' | 'aex' | 'enter' | 'exit' | 'process' | 'reclaim' | 'note';
+export type TraceKind =
+  | 'open'
+  | 'ioctl'
+  | 'mmap'
+  | 'leaf'
+  | 'fault'
+  | 'aex'
+  | 'enter'
+  | 'exit'
+  | 'process'
+  | 'reclaim'
+  | 'note';
 
 export interface TraceEvent {
   readonly kind: TraceKind;

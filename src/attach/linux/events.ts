@@ -6,7 +6,6 @@ const epollCreate1 = declareChecked('int epoll_create1(int)');
 const epollCtl = declareChecked('int epoll_ctl(int, int, int, void *)');
 const epollWait = declare('int epoll_wait(int, void *, int, int)');
 const eventfdCall = declareChecked('int eventfd(uint, int)');
-const writeCall = declare('int64 write(int, void *, size_t)');
 const futexCall = declare('long syscall(long, int64, int, int, int64, int64, int)');
 
 const EPOLL_CLOEXEC = 0o2000000;
@@ -45,11 +44,6 @@ export class Waiter {
 }
 
 export const createEventfd = (): number => eventfdCall(0, EFD_CLOEXEC_NONBLOCK);
-
-const one = new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]);
-export function signalEventfd(fd: number): void {
-  writeCall(fd, one, one.length);
-}
 
 /** Wakes the thread that sleeps on this word of shared memory. */
 export function futexWake(address: number): void {

@@ -1,5 +1,5 @@
 /** Memory of the host that system calls and other processes see at a fixed address. */
-import { type Argument, declare, declareChecked, viewMemory } from './library.ts';
+import { declare, declareChecked, viewMemory } from './library.ts';
 
 const PROT_READ = 1;
 const PROT_READ_WRITE = 3;
@@ -40,5 +40,5 @@ export class MappedRegion {
 
 /** Where these bytes are, for structures that hold pointers. Keep `bytes` alive and do not resize their buffer. */
 export function addressOfBytes(bytes: Uint8Array): number {
-  return memmove(bytes as Argument, bytes as Argument, 0);
+  return memmove(bytes, bytes, 0);
 }
