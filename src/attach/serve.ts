@@ -12,6 +12,7 @@ import { Trace } from '../trace/events.ts';
 import { MemfdContents } from './contents.ts';
 import { DeviceFiles } from './device-files.ts';
 import { Host } from './host.ts';
+import { HashThread } from './hash-ring.ts';
 import { hostXcr0 } from './host-processor.ts';
 import { close, createMemfd, identify } from './linux/files.ts';
 import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
@@ -38,6 +39,7 @@ export async function serve({ order, listener, wakeUp, control }: Service): Prom
     if (fd === undefined) throw new InvariantError(`the enclave of SECS ${secs} is closed`);
     return fd;
   });
+  const hashes = new HashThread();
   const random = (lengthBytes: number): Uint8Array => randomFillSync(new Uint8Array(lengthBytes));
   const machine: Machine = new Machine({
     profile: limitToHost(parseCpu(order.cpu), hostXcr0()),
@@ -52,6 +54,7 @@ export async function serve({ order, listener, wakeUp, control }: Service): Prom
     clock: () => performance.now(),
     contents,
     trace,
+    sha256: hashes.create,
   });
   new Host({
     machine,
@@ -59,6 +62,7 @@ export async function serve({ order, listener, wakeUp, control }: Service): Prom
     contents,
     trace,
     facts: factsOf(machine, trace),
+    onOpen: () => hashes.start(),
     listener,
     wakeUp,
     stopping: () => Atomics.load(control, MAIN_ENDED) !== 0,

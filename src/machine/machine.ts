@@ -4,7 +4,7 @@
  */
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { cpuid, cpuidOverrides, type CpuidOverride, type CpuidRegisters, type EpcSection } from '../processor/cpuid.ts';
-import type { Entropy, EpcContents, Fuses, ThreadTracker } from '../processor/ports.ts';
+import type { Entropy, EpcContents, Fuses, Sha256, ThreadTracker } from '../processor/ports.ts';
 import { Processor } from '../processor/processor.ts';
 import { HeldContents } from '../kernel/held-contents.ts';
 import { Kernel } from '../kernel/kernel.ts';
@@ -27,6 +27,8 @@ export interface MachineOptions {
    * work of HeldContents and of the stubs.
    */
   readonly threads?: ThreadTracker;
+  /** Where measurements are computed; in the model's thread, when left out. */
+  readonly sha256?: () => Sha256;
 }
 
 /** Model: where the EPC pretends to be; no address of it is ever used. */
@@ -49,7 +51,15 @@ export class Machine {
     const contents = new HeldContents(
       typeof options.contents === 'function' ? options.contents(this) : options.contents,
     );
-    this.processor = new Processor({ profile, epcPages, contents, entropy, fuses, threads });
+    this.processor = new Processor({
+      profile,
+      epcPages,
+      contents,
+      entropy,
+      fuses,
+      threads,
+      ...(options.sha256 && { sha256: options.sha256 }),
+    });
     this.kernel = new Kernel({ processor: this.processor, contents, trace: this.trace });
     this.devices = new DeviceTable(this.kernel, this.trace, clock);
   }

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
+import type { Sha256 } from './ports.ts';
 
 export const EEXTEND_CHUNK_BYTES = 256;
 const BLOCK_BYTES = 64;
@@ -21,12 +22,26 @@ const TAG_ECREATE = tag('ECREATE');
 const TAG_EADD = tag('EADD');
 const TAG_EEXTEND = tag('EEXTEND');
 
+/** SHA-256 in the calling thread. */
+export function localSha256(): Sha256 {
+  const hash = createHash('sha256');
+  return {
+    update: (bytes) => void hash.update(bytes),
+    digest: () => hash.copy().digest(),
+    end() {},
+  };
+}
+
 export class Measurement {
-  readonly #hash = createHash('sha256');
+  readonly #hash: Sha256;
   readonly #bytes = new Uint8Array(STAGED_BYTES);
   readonly #words = new Uint32Array(this.#bytes.buffer);
   readonly #qwords = new BigUint64Array(this.#bytes.buffer);
   #usedBytes = 0;
+
+  constructor(hash: Sha256 = localSha256()) {
+    this.#hash = hash;
+  }
 
   /** "ECREATE", SSAFRAMESIZE in pages, SIZE in bytes. */
   create(ssaFrameSizePages: number, sizeBytes: number): void {
@@ -80,7 +95,12 @@ export class Measurement {
   /** The digest of everything so far, 32 bytes; the measurement can go on afterwards. About 3 us. */
   current(): Uint8Array {
     this.#flush();
-    return this.#hash.copy().digest();
+    return this.#hash.digest();
+  }
+
+  /** Nobody asks any more. */
+  end(): void {
+    this.#hash.end();
   }
 
   /** Starts a block of zeros with a tag; returns the index of its first word. */

@@ -42,6 +42,16 @@ export interface ThreadTracker {
   inside(secs: EpcIndex): number;
 }
 
+/** A running SHA-256. Real machines may compute it elsewhere, as long as the answers are the same. */
+export interface Sha256 {
+  /** The caller may reuse the buffer at once. */
+  update(bytes: Uint8Array): void;
+  /** 32 bytes of all so far; more may follow. */
+  digest(): Uint8Array;
+  /** Nothing follows. */
+  end(): void;
+}
+
 /** A machine's secrets, made visibly ours: no value here can be mistaken for Intel's. */
 export interface Fuses {
   readonly ownerEpoch: Uint8Array; // 16 bytes

@@ -5,8 +5,8 @@
 import { InvariantError } from '../lib/outcome.ts';
 import type { EpcIndex } from '../lib/units.ts';
 import { Epcm } from './epcm.ts';
-import type { Measurement } from './measurement.ts';
-import type { Entropy, EpcContents, Fuses, ThreadTracker } from './ports.ts';
+import { localSha256, type Measurement } from './measurement.ts';
+import type { Entropy, EpcContents, Fuses, Sha256, ThreadTracker } from './ports.ts';
 import type { ProcessorProfile } from './profiles.ts';
 import type { SecsPage } from './secs.ts';
 
@@ -19,6 +19,8 @@ export interface ProcessorOptions {
   readonly entropy: Entropy;
   readonly fuses: Fuses;
   readonly threads: ThreadTracker;
+  /** Where measurements are computed; in this thread, when left out. */
+  readonly sha256?: () => Sha256;
   /** Is an interrupt waiting, so that EINIT must say SGX_UNMASKED_EVENT? Never, when left out. */
   readonly eventPending?: () => boolean;
 }
@@ -37,6 +39,7 @@ export class Processor {
   /** Encrypts evicted pages; made anew at every reset, so that no page outlives it. 16 bytes. */
   readonly pagingKey = new Uint8Array(16);
   readonly eventPending: () => boolean;
+  readonly sha256: () => Sha256;
   /** SECS pages in EPC. */
   readonly secsPages = new Map<EpcIndex, SecsPage>();
   /** Version array pages in EPC, 512 slots each. */
@@ -55,6 +58,7 @@ export class Processor {
     this.contents = options.contents;
     this.fuses = options.fuses;
     this.threads = options.threads;
+    this.sha256 = options.sha256 ?? localSha256;
     this.eventPending = options.eventPending ?? (() => false);
     this.lePubKeyHash = new Uint8Array(BigUint64Array.from(INTEL_LE_PUB_KEY_HASH).buffer);
     options.entropy.fill(this.pagingKey);

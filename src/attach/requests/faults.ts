@@ -54,5 +54,5 @@ function replyTo(verdict: FaultVerdict): Reply {
 function describe(verdict: FaultVerdict): { result: string; why?: Why } {
   if (verdict.kind === 'fault') return { result: `#PF(${hex(verdict.fault.errorCode)})`, why: verdict.fault.why };
   if (verdict.kind === 'bus') return { result: 'SIGBUS', why: verdict.why };
-  return { result: verdict.kind };
+  return { result: verdict.kind === 'retry' ? 'mended' : verdict.kind };
 }

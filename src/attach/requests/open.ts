@@ -3,7 +3,7 @@ import { STUB_NOT_A_DEVICE } from '../../abi/stub.ts';
 import { deviceNodes } from '../../abi/traps.ts';
 import { OpenFlags } from '../../abi/linux.ts';
 import { Errno } from '../../lib/errno.ts';
-import { outcomeOf, refused, trace, type Caller, type Reply } from './reply.ts';
+import { flagNames, outcomeOf, refused, trace, type Caller, type Reply } from './reply.ts';
 
 /** OPEN(node index, open flags): the descriptor goes by SCM_RIGHTS. ENXIO: there is no such node. */
 export function open(caller: Caller): Reply {
@@ -18,12 +18,13 @@ export function open(caller: Caller): Reply {
   trace(caller, () => ({
     kind: 'open',
     name: 'open',
-    detail: `${node.path} ${OpenFlags.format(flags)}`,
+    detail: `${node.path} ${flagNames(OpenFlags.format(flags))}`,
     ...outcomeOf(opened),
   }));
   if (opened.kind === 'errno') return refused(opened.errno);
   const { deviceFile, programFd } = host.files.create(node.path, opened.value, flags);
   host.sweepSoon();
+  host.onOpen();
   return { ret: 0, out: [deviceFile.inode], descriptor: { fd: programFd, closeAfter: true } };
 }
 

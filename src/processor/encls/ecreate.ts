@@ -45,7 +45,7 @@ export function ecreate(cpu: Processor, operands: EcreateOperands, page: EpcInde
   fields.isvSvn = 0;
   hidden.enclaveId = cpu.takeEnclaveId();
   secs.epoch = 1;
-  secs.measurement = new Measurement();
+  secs.measurement = new Measurement(cpu.sha256());
   secs.measurement.create(fields.ssaFrameSize, secs.sizeBytes);
   cpu.secsPages.set(page, secs);
   cpu.epcm.add(page, PageType.SECS << 8, page, linPage(0));

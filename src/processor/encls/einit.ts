@@ -192,5 +192,6 @@ function commit(secs: SecsPage, sigStruct: Uint8Array, mrEnclave: Uint8Array, mr
   hidden.isvExtProdId = sig.isvExtProdId;
   hidden.padding = SIGNATURE_PADDING;
   fields.attributes |= Attributes.mask.INIT;
+  secs.measurement!.end();
   secs.measurement = undefined;
 }

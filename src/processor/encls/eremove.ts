@@ -23,10 +23,11 @@ export function eremove(cpu: Processor, page: EpcIndex): LeafResult {
       cpu.versionArrays.delete(page);
       break;
     case PageType.SECS: {
-      const { children } = cpu.secs(page);
+      const { children, measurement } = cpu.secs(page);
       if (children > 0) {
         return sgxCode(SgxCode.SGX_CHILD_PRESENT, why('the SECS has no pages in EPC', '0', `${children}`));
       }
+      measurement?.end();
       cpu.secsPages.delete(page);
       break;
     }
