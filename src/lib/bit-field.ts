@@ -15,7 +15,7 @@ export interface BitField<S extends Readonly<Record<string, BitSpec>> = Readonly
   readonly known: bigint;
   /** The value of a part (or 0/1 of a single bit), shifted down. */
   extract(value: bigint | number, name: keyof S & string): number;
-  /** `R|W|PT=REG`; unnamed bits are shown as a hexadecimal rest; nothing set is `0`. */
+  /** `R|W|PT=REG`, `MAP_SHARED|MAP_FIXED`; unnamed bits are shown as a hexadecimal rest; nothing set is `0`. */
   format(value: bigint | number): string;
 }
 
@@ -68,6 +68,11 @@ function formatPart({ name, lowBit, mask, valueNames }: Part, all: bigint): stri
   const value = Number((all & mask) >> lowBit);
   if (valueNames === undefined) return value === 0 ? '' : name;
   const valueName = valueNames.get(value);
-  if (valueName !== undefined) return `${name}=${valueName}`;
+  if (valueName !== undefined) return sharesPrefix(name, valueName) ? valueName : `${name}=${valueName}`;
   return value === 0 ? '' : `${name}=${value}`;
+}
+
+/** MAP_SHARED says by itself that it is the MAP_TYPE; REG does not say that it is the PT. */
+function sharesPrefix(name: string, valueName: string): boolean {
+  return name.includes('_') && valueName.startsWith(name.slice(0, name.indexOf('_') + 1));
 }

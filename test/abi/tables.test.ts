@@ -45,8 +45,8 @@ describe('trace text', () => {
     expect(names).toEqual(['SGX_NOT_TRACKED', 'SGX code 9999', 'PT_REG', '#PF', 'SIGSEGV']);
     expect([PageFaultError.format(0x8007), Prot.format(5)]).toEqual(['P|W|U|SGX', 'PROT_READ|PROT_EXEC']);
     expect([MapFlags.format(0x11), OpenFlags.format(0o2000002)]).toEqual([
-      'MAP_TYPE=MAP_SHARED|MAP_FIXED',
-      'O_ACCMODE=O_RDWR|O_CLOEXEC',
+      'MAP_SHARED|MAP_FIXED',
+      'O_RDWR|O_CLOEXEC',
     ]);
   });
 });

@@ -7,7 +7,7 @@ import { STUB_NOT_A_DEVICE } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { fail, why, type KernelResult } from '../../lib/outcome.ts';
 import { isPageAligned, PAGE_SIZE_BYTES, pageOf, USER_ADDRESS_END, type LinPage } from '../../lib/units.ts';
-import { DONE, flagNames, hex, outcomeOf, replyOf, trace, type Caller, type Reply } from './reply.ts';
+import { DONE, hex, outcomeOf, replyOf, trace, type Caller, type Reply } from './reply.ts';
 
 interface PageRange {
   readonly start: LinPage;
@@ -48,7 +48,7 @@ export function mmap(caller: Caller): Reply {
   const flags = box.arg(4) % 2 ** 32;
   if (file === undefined) return { ret: -STUB_NOT_A_DEVICE };
   const range = pageRange(address, lengthBytes);
-  const detail = `${range?.text ?? hex(address)} ${Prot.format(prot)} ${flagNames(MapFlags.format(flags))}`;
+  const detail = `${range?.text ?? hex(address)} ${Prot.format(prot)} ${MapFlags.format(flags)}`;
   const result =
     range === undefined ? badRange(address, lengthBytes) : mm.mmap(file, range.start, range.end, prot, flags);
   return answer(caller, 'mmap', detail, result);

@@ -49,6 +49,3 @@ export function trace(caller: Caller, event: () => Omit<TraceEvent, 'pid' | 'tid
 }
 
 export const hex = (value: number | bigint): string => `0x${value.toString(16)}`;
-
-/** `O_RDWR|O_CLOEXEC` for `O_ACCMODE=O_RDWR|O_CLOEXEC`: as people write flags. */
-export const flagNames = (formatted: string): string => formatted.replace(/[A-Z_]+=/g, '');
