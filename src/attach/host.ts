@@ -106,6 +106,7 @@ export class Host {
       }
     }
     for (const session of this.#connections) session.area?.raiseFlags(SessionFlags.ENDED);
+    if (this.trace.on) this.#traceUsage();
   }
 
   sessionOf(pid: number): Session | undefined {
@@ -140,6 +141,18 @@ export class Host {
   /** Somebody is about to let go of something. */
   sweepSoon(): void {
     this.#sweepAt = Math.min(this.#sweepAt, performance.now() + SWEEP_SOON_MS);
+  }
+
+  /** The last line of a trace: what nobody gave back. */
+  #traceUsage(): void {
+    const { pages, freePages, backingPages, enclaves } = this.machine.kernel.usage();
+    this.trace.emit({
+      kind: 'note',
+      pid: process.pid,
+      name: 'end',
+      detail: `EPC in use: ${pages - freePages} pages, evicted: ${backingPages} pages, enclaves: ${enclaves}`,
+      result: '',
+    });
   }
 
   /** Entries that were checked before are stale in every process. */
