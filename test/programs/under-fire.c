@@ -35,6 +35,13 @@ static void *caller(void *argument)
 				      (unsigned long long)run.exception_addr);
 			continue;
 		}
+		if (i % 16 == 0) {
+			/* Vector registers across whatever interrupts. */
+			work = (struct work){ WORK_VECTOR, 500, 0 };
+			if (enter_worker(enter, &work, &run, 2) || work.answer)
+				__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
+			continue;
+		}
 		if (work.answer != compute(number))
 			__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 	}

@@ -18,6 +18,7 @@ enum {
 	WORK_SPIN = 7,    /* until *(volatile uint64_t *)number is not 0 */
 	WORK_READ = 8,    /* answer = *(uint64_t *)number, any address */
 	WORK_WHERE = 9,   /* answer = address of the heap */
+	WORK_VECTOR = 10, /* answer = AVX registers that did not keep what was put there, while `number` rounds went by */
 };
 
 struct work {
