@@ -64,7 +64,8 @@ export class HashRing {
     Atomics.store(this.#counters, 2, 1);
     for (;;) {
       const done = Atomics.load(this.#counters, 1);
-      Atomics.wait(this.#counters, 0, done);
+      // A loop: the wake-up for an order may come after it has been carried out.
+      while (Atomics.load(this.#counters, 0) === done) Atomics.wait(this.#counters, 0, done);
       this.#carryOut(hashes, done);
       Atomics.add(this.#counters, 1, 1);
       Atomics.notify(this.#counters, 1);
