@@ -151,8 +151,12 @@ bool session_open(struct slot *slot)
 		process->connected = fresh = true;
 	}
 	unlock(&process->lock);
-	if (process->ended)
+	if (process->ended) {
+		/* A fork child's mappings would have kept the host, had it not been killed. */
+		if (has_enclave_ranges())
+			die_without_host();
 		return false;
+	}
 	if (fresh && process->parent)
 		vmas_introduce(slot);
 	return true;
@@ -176,13 +180,16 @@ static bool host_is_gone(void)
 	return n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR);
 }
 
+void __attribute__((noreturn)) die_without_host(void)
+{
+	die("the host process has gone; this program cannot go on without its enclave devices");
+}
+
 static void without_host(void)
 {
-	if (session->flags & SESSION_FLAGS_ENDED) {
-		process->ended = true;
-		return;
-	}
-	die("the host process has gone; this program cannot go on without its enclave devices");
+	if (!(session->flags & SESSION_FLAGS_ENDED))
+		die_without_host();
+	process->ended = true;
 }
 
 void host_signal(void)

@@ -128,6 +128,8 @@ void stub_start(void)
 	signals_start(slot, launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
 	if (session_open(slot))
 		sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
+	else if (!(launch.state & STATE_FILTERED) && strcmp(launch.socket, "no-host"))
+		die_without_host(); /* killed since it started us */
 	if (!(launch.state & STATE_FILTERED))
 		filter(filter_1, ARRAY_LENGTH(filter_1), 0);
 }

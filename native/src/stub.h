@@ -30,7 +30,7 @@ typedef struct ucontext ucontext_t;
 /*
  * How the loader is called: NAME SOCKET STATE EXECUTABLE ARGV0 [ARG...]
  *   NAME        [.../]vitrine-stub; or inside a target what execve was given: AT_EXECFN, and the command name of scripts
- *   SOCKET      name of the host's abstract socket
+ *   SOCKET      name of the host's abstract socket; "no-host": there is none, which only tests want
  *   STATE       FLAGS[:MASK:FD], hexadecimal; the latter two after an exec inside a target: the program's signal mask and a
  *               descriptor on which the program is open, checked. FLAGS: bit s-1 set = the program inherited signal s as ignored (of those the kernel must not
  *               see ignored); bit 63 = the filters stand already (this is an exec inside a target); bit 62 = the
@@ -190,6 +190,7 @@ i64 ask_unsettled(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e);
 void settle(struct slot *slot);                 /* ... applies them */
 void discard(struct slot *slot);                /* ... or forgets them: the mapping did not come about */
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
+void __attribute__((noreturn)) die_without_host(void);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
 void lock(u32 *word);
 void unlock(u32 *word);
@@ -198,6 +199,7 @@ bool signal_waits(u64 mask);                    /* a signal is pending that a th
 /* ---- vmas.c: which ranges are enclave mappings ------------------------------------------------------------------ */
 
 bool is_enclave_range(u64 start, u64 size);     /* any byte of it */
+bool has_enclave_ranges(void);
 void vma_add(u64 start, u64 size, u64 inode, u32 prot);
 void vma_remove(u64 start, u64 size);
 void vma_protect(u64 start, u64 size, u32 prot);

@@ -32,6 +32,11 @@ bool is_enclave_range(u64 start, u64 size)
 	return found;
 }
 
+bool has_enclave_ranges(void)
+{
+	return vma_count;
+}
+
 static void insert(u32 at, struct vma_record vma)
 {
 	if (vma_count == MAX_VMAS)

@@ -41,7 +41,7 @@ static void compare(const char *loader, char *program, char **arguments, int cou
 	int expected, status;
 
 	argv[0] = "vitrine-stub";
-	argv[1] = "socket";
+	argv[1] = "no-host";
 	argv[2] = "0";
 	argv[3] = argv[4] = program;
 	memcpy(argv + 5, arguments, count * sizeof(char *));

@@ -1,0 +1,15 @@
+import { beforeAll, describe, it } from 'vitest';
+import { killHosts, killTargets } from '../support/kills.ts';
+import { buildPrograms } from '../support/target-run.ts';
+
+beforeAll(buildPrograms, 120_000);
+
+describe('kill -9 at random moments of building, running and evicting', () => {
+  it('of the target: the host ends like it, and no process, socket or EPC page is left', async () => {
+    await killTargets(10);
+  }, 60_000);
+
+  it('of the host: the target is dead within a second, with a last line that says why', async () => {
+    await killHosts(10);
+  }, 60_000);
+});

@@ -1,0 +1,27 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { buildPrograms, run } from '../support/target-run.ts';
+
+beforeAll(buildPrograms, 120_000);
+
+describe('programs with a real enclave', () => {
+  it('semantics: every check of what driver and processor answer', async () => {
+    const { stdout, stderr, exitCode } = await run([], ['semantics']);
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/\n[1-9]\d* checks, 0 failed\n$/);
+    expect(exitCode).toBe(0);
+  });
+
+  it('under-fire: two threads, a timer signal every 50 us, 50,000 calls', async () => {
+    const { stdout, stderr, exitCode } = await run([], ['under-fire', '50000']);
+    expect(stderr).toBe('');
+    expect(stdout).toMatch(/\n50000 calls, [1-9]\d* signals, 0 wrong answers, 0 strange exits\n$/);
+    expect(exitCode).toBe(0);
+  });
+
+  it('pressure: 64 MiB of heap in 8 MiB of EPC', async () => {
+    const { stdout, stderr, exitCode } = await run(['--epc', '8M'], ['pressure']);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('16384 pages written and read back twice, 0 words wrong\n');
+    expect(exitCode).toBe(0);
+  }, 60_000);
+});
