@@ -111,7 +111,7 @@ static void move_register(struct slot *slot, struct sigcontext_64 *regs, u32 num
 
 bool abort_page(struct slot *slot, ucontext_t *uc, u64 address)
 {
-	struct sigcontext_64 *regs = (struct sigcontext_64 *)&uc->uc_mcontext;
+	struct sigcontext_64 *regs = registers(uc);
 	u8 code[16] = { 0 };
 	bool string = false;
 
@@ -148,7 +148,7 @@ bool abort_page(struct slot *slot, ucontext_t *uc, u64 address)
 /* Puts the registers back, after the step or when something else came in its place. */
 void abort_page_end(struct slot *slot, ucontext_t *uc)
 {
-	struct sigcontext_64 *regs = (struct sigcontext_64 *)&uc->uc_mcontext;
+	struct sigcontext_64 *regs = registers(uc);
 
 	for (u32 n = 0; n < slot->step.moved; n++) {
 		u64 *reg = general(regs, slot->step.reg[n]);

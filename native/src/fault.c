@@ -8,8 +8,6 @@
 #define SGX_LEAF 0x12
 #define PATIENCE 100000         /* "mended" so often in a row at one place: the model and the mapping disagree */
 
-static struct sigcontext_64 *registers(ucontext_t *uc) { return (struct sigcontext_64 *)&uc->uc_mcontext; }
-
 static void native_cpuid(u32 leaf, u32 subleaf, u32 r[4])
 {
 	sys(__NR_arch_prctl, ARCH_SET_CPUID, 1);

@@ -17,8 +17,6 @@ static bool is_reserved(int signal) { return signal > 0 && (RESERVED_SIGNALS & S
 
 u64 *mask_of(ucontext_t *uc) { return (u64 *)&uc->uc_sigmask; }
 
-static struct sigcontext_64 *registers(ucontext_t *uc) { return (struct sigcontext_64 *)&uc->uc_mcontext; }
-
 /* ---- actions ---- */
 
 /* A vfork child shares our memory but not the kernel's handlers: its changes go into an overlay. */

@@ -4,7 +4,7 @@
  *
  * Spec: SDM "State Save Area (SSA) Frame", "Asynchronous Enclave Exit", "ERESUME".
  */
-#include "stub.h"
+#include "enclave.h"
 
 #define XSAVE_HEADER 512
 #define XSAVE_LEGACY_END 464            /* bytes 464 to 511 are software's */
@@ -12,8 +12,6 @@
 #define LEGACY_MXCSR 24
 #define MXCSR_MASK_OFFSET 28
 #define MXCSR_AFTER_AEX 0x1fb0          /* SDM "Processor State Saved on AEX": synthetic state */
-
-static struct sigcontext_64 *registers(ucontext_t *uc) { return (struct sigcontext_64 *)&uc->uc_mcontext; }
 
 static u64 frame_base(const struct entry *entry, u32 frame)
 {
@@ -105,8 +103,8 @@ void save_to_ssa(struct slot *slot, ucontext_t *uc, u32 exit_info, u32 error, u6
 	gpr->rflags = regs->flags & ~(u64)RFLAGS_TF;
 	gpr->rip = regs->ip;
 	gpr->exit_info = exit_info;
-	asm volatile("rdfsbase %0" : "=r"(gpr->fs_base));
-	asm volatile("rdgsbase %0" : "=r"(gpr->gs_base));
+	gpr->fs_base = rdfsbase();
+	gpr->gs_base = rdgsbase();
 	if ((exit_info & EXITINFO_VALID) && (entry->record.misc_select & MISCSELECT_EXINFO)) {
 		struct exinfo *exinfo = (struct exinfo *)((char *)gpr - SIZEOF_EXINFO);
 		u32 vector = exit_info & EXITINFO_VECTOR_MASK;
@@ -172,8 +170,7 @@ bool resume_from_ssa(const struct entry *entry, ucontext_t *uc, u32 frame)
 	regs->r12 = gpr->r12; regs->r13 = gpr->r13; regs->r14 = gpr->r14; regs->r15 = gpr->r15;
 	regs->flags = (regs->flags & ~restored) | (gpr->rflags & restored);
 	regs->ip = gpr->rip;
-	u64 fs = gpr->fs_base, gs = gpr->gs_base;
-	asm volatile("wrgsbase %0" ::"r"(gs) : "memory");
-	asm volatile("wrfsbase %0" ::"r"(fs) : "memory");
+	wrgsbase(gpr->gs_base);
+	wrfsbase(gpr->fs_base);
 	return true;
 }

@@ -78,6 +78,9 @@ bool names_own_executable(int directory, const char *path);
 /* Which device node (index into the node table of layout.h) it names, or -1. `directory` may be AT_FDCWD. */
 int names_device(int directory, const char *path);
 
+/* The interrupted registers, by their kernel names. */
+static inline struct sigcontext_64 *registers(ucontext_t *uc) { return (struct sigcontext_64 *)&uc->uc_mcontext; }
+
 /* ---- start.c: what every image needs before the program runs -------------------------------------------------- */
 
 void stub_start(void);                          /* before the program is mapped */
@@ -269,13 +272,6 @@ bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address);
 u64 inside_byte_address(struct slot *slot, u64 rip);    /* where the stub can read enclave code */
 bool in_elrange(struct slot *slot, u64 address);        /* of the enclave that the thread is in */
 void leave_by_bus_error(struct slot *slot, ucontext_t *uc, u32 error, u64 address);
-
-/* ---- ssa.c --------------------------------------------------------------------------------------------------------- */
-
-u32 exit_info_of(const struct entry *entry, u32 vector);
-struct gprsgx *ssa_gpr(const struct entry *entry, u32 frame);
-void save_to_ssa(struct slot *slot, ucontext_t *uc, u32 exit_info, u32 error, u64 address);
-bool resume_from_ssa(const struct entry *entry, ucontext_t *uc, u32 frame);
 
 /* ---- abort-page.c --------------------------------------------------------------------------------------------------- */
 

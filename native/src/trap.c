@@ -47,11 +47,6 @@ static u64 *edited_register(struct sigcontext_64 *regs, u64 which)
 	}
 }
 
-static struct sigcontext_64 *registers(ucontext_t *uc)
-{
-	return (struct sigcontext_64 *)&uc->uc_mcontext;
-}
-
 /* Lays the trampoline's frame below the program's red zone. */
 static void go_on_in_program(struct trap *trap)
 {

@@ -1,0 +1,121 @@
+/*
+ * What the host has checked about each TCS, kept so that an entry need not ask; it holds for one generation of the
+ * enclave. And the stub's own mapping of each enclave, the alias, through which it reaches TCS, SSA and code.
+ */
+#include "enclave.h"
+#include <linux/mman.h>
+
+_Static_assert(__builtin_offsetof(struct tcs_record, enclave) == sizeof(struct tcs_record) - 8, "copied from `out`");
+
+#define BUCKETS 1024
+static struct entry *buckets[BUCKETS];
+static u32 entries_lock;
+/* By the enclave's index in the session. */
+static struct alias { u64 at, base, size; } aliases[SESSION_ENCLAVES];
+
+void enclaves_forget(void)
+{
+	entries_lock = 0;
+	memset(buckets, 0, sizeof buckets);
+	memset(aliases, 0, sizeof aliases);
+}
+
+struct entry *find_entry(u64 tcs)
+{
+	struct entry *entry = buckets[tcs / PAGE % BUCKETS];
+
+	while (entry && entry->tcs != tcs)
+		entry = entry->next;
+	return entry;
+}
+
+static u64 map_alias(struct slot *slot, u32 enclave)
+{
+	struct alias *alias = &aliases[enclave];
+	u64 base = session->enclaves[enclave].base, size = session->enclaves[enclave].size;
+
+	if (alias->at && alias->base == base && alias->size == size)
+		return alias->at;
+	i64 fd = ask_for_descriptor(slot, OP_ALIAS, enclave, 0, true);
+	if (is_error(fd))
+		die("the host did not give the enclave's memory");
+	i64 at = sys(__NR_mmap, 0, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, base);
+	sys(__NR_close, fd);
+	if (is_error(at) || protect(at, size, PROT_READ | PROT_WRITE) || register_range(at, size))
+		die("cannot map an enclave for the stub's own use; is the address space limited (ulimit -v)?");
+	sys(__NR_madvise, at, size, MADV_DONTFORK);
+	*alias = (struct alias){ at, base, size };
+	return at;
+}
+
+static struct entry *new_entry(void)
+{
+	static struct entry *pool;
+	static u32 left;
+
+	if (!left) {
+		i64 at = sys(__NR_mmap, 0, 16 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (is_error(at))
+			die("out of memory");
+		pool = (struct entry *)at;
+		left = 16 * PAGE / sizeof *pool;
+	}
+	left--;
+	return pool++;
+}
+
+/* Has the host check the TCS. NULL: a fault, described in the thread's record. */
+struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 leaf)
+{
+	volatile struct thread_record *record = RECORD(slot->index);
+	i64 verdict = ask(slot, OP_ENTER, tcs, aep, leaf, 0, 0);
+	struct tcs_record checked;
+
+	if (verdict != VERDICT_RETRY)
+		return NULL;
+	for (u32 i = 0; i < sizeof checked / 8; i++)
+		((u64 *)&checked)[i] = record->out[i];
+	u64 alias = map_alias(slot, (u32)checked.enclave % SESSION_ENCLAVES);
+	lock(&entries_lock);
+	struct entry *entry = find_entry(tcs), *fresh = entry ? entry : new_entry();
+	fresh->tcs = tcs;
+	fresh->record = checked;
+	fresh->alias = alias;
+	fresh->enclave = (u32)checked.enclave % SESSION_ENCLAVES;
+	fresh->generation = (u32)(checked.enclave >> 32);
+	if (!entry) {
+		fresh->next = buckets[tcs / PAGE % BUCKETS];
+		__atomic_store_n(&buckets[tcs / PAGE % BUCKETS], fresh, __ATOMIC_RELEASE);
+	}
+	unlock(&entries_lock);
+	return fresh;
+}
+
+bool in_elrange(struct slot *slot, u64 address)
+{
+	return slot->inside && address - slot->entry->record.base < slot->entry->record.size;
+}
+
+/* Enclave code may be execute-only: it is read through the alias. */
+u64 inside_byte_address(struct slot *slot, u64 rip)
+{
+	return in_elrange(slot, rip) ? alias_of(slot->entry, rip) : rip;
+}
+
+/* The stub touched enclave memory through its own mapping and the page is away: have it brought back, try again. */
+bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address)
+{
+	struct sigcontext_64 *regs = registers(uc);
+
+	if (regs->ip < STUB_MAP_IMAGE || regs->ip >= STUB_MAP_IMAGE + STUB_MAP_IMAGE_SIZE)
+		return false;
+	for (u32 i = 0; i < ARRAY_LENGTH(aliases); i++) {
+		struct alias *alias = &aliases[i];
+		if (!alias->at || address - alias->at >= alias->size)
+			continue;
+		if (ask(slot, OP_LOAD, alias->base + (address - alias->at), 0, 0, 0, 0) != VERDICT_RETRY)
+			die("an enclave's TCS or SSA page is gone while a thread needs it");
+		return true;
+	}
+	return false;
+}
