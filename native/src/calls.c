@@ -150,6 +150,17 @@ i64 trap_readlinkat(struct trap *trap)
 	return read_link(trap, (int)trap->args[0], trap->args[1], trap->args[2], trap->args[3]);
 }
 
+/* A device node has no extended attributes; ls -l asks. */
+static i64 attribute(struct trap *trap, i64 result)
+{
+	return node_at(AT_FDCWD, trap->args[0]) < 0 ? pass_path(trap, AT_FDCWD, 0) : result;
+}
+
+i64 trap_getxattr(struct trap *trap) { return attribute(trap, -ENODATA); }
+i64 trap_lgetxattr(struct trap *trap) { return attribute(trap, -ENODATA); }
+i64 trap_listxattr(struct trap *trap) { return attribute(trap, 0); }
+i64 trap_llistxattr(struct trap *trap) { return attribute(trap, 0); }
+
 /* ---- exec ---- */
 
 i64 trap_execve(struct trap *trap)

@@ -28,6 +28,10 @@ export class TargetPort implements ProcessPort {
     this.map = new MemoryMap(session.pid);
   }
 
+  get tid(): number {
+    return this.caller?.tid ?? this.pid;
+  }
+
   signalPending(): boolean {
     return this.caller?.interrupted ?? false;
   }

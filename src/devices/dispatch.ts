@@ -101,6 +101,7 @@ export class Dispatcher<F extends { busy: boolean }> {
   *run(file: F, mm: Mm, command: number, argument: bigint, resolveFd: ResolveFd): IoctlSteps {
     const { table, trace, clock, metrics } = this.#options;
     const startMs = trace.on ? clock() : 0;
+    const { pid, tid } = mm.port;
     const call = new IoctlCall(file, mm, argument, resolveFd);
     const result = yield* this.#handle(table.find(command), call, command);
     const outcome = outcomeOf(result, call.detail);
@@ -109,7 +110,8 @@ export class Dispatcher<F extends { busy: boolean }> {
     if (trace.on) {
       trace.emit({
         kind: 'ioctl',
-        pid: mm.port.pid,
+        pid,
+        ...(tid !== undefined && { tid }),
         name,
         detail: outcome.detail,
         result: outcome.ret < 0 ? errnoName(-outcome.ret) : `${outcome.ret}`,

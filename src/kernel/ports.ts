@@ -14,6 +14,8 @@ export interface UserMemory {
 /** The caller of an operation. */
 export interface ProcessPort {
   readonly pid: number;
+  /** The calling thread, for the trace. */
+  readonly tid?: number;
   readonly memory: UserMemory;
   /** True when a signal is pending that the calling thread would take; asked between slices of a long operation. */
   signalPending(): boolean;
