@@ -99,7 +99,7 @@ export interface PageKind {
 
 /**
  * Adds one page.
- * @param source the page's 4096 bytes, asked for when everything before has passed
+ * @param source a page's 4096 bytes, asked for when everything before has passed
  *
  * ENOMEM, ERESTARTSYS: as for CREATE. EBUSY: there is a page already. Errors of `source`. EIO: EADD or EEXTEND faulted.
  */
@@ -107,7 +107,7 @@ export function addPage(
   file: EnclaveFile,
   page: LinPage,
   kind: PageKind,
-  source: () => KernelResult<Uint8Array>,
+  source: (page: LinPage) => KernelResult<Uint8Array>,
   signalPending: SignalPending,
 ): KernelResult {
   const { kernel } = file;
@@ -129,7 +129,7 @@ function addTo(
   file: EnclaveFile,
   page: LinPage,
   kind: PageKind,
-  source: () => KernelResult<Uint8Array>,
+  source: (page: LinPage) => KernelResult<Uint8Array>,
   target: EpcIndex,
 ): KernelResult {
   if (file.pages.has(page)) {
@@ -138,7 +138,7 @@ function addTo(
       why('no page was added at this address', 'a free address', `a page at 0x${addressOf(page).toString(16)}`),
     );
   }
-  const bytes = source();
+  const bytes = source(page);
   if (bytes.kind !== 'ok') return bytes;
   const { kernel } = file;
   const { processor } = kernel;

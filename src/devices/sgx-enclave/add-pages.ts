@@ -6,10 +6,9 @@ import { PageType, pageTypeName, SecInfo, SecInfoFlags } from '../../abi/sgx-arc
 import { AddPagesFlags, EnclaveAddPages, SGX_SECINFO_RESERVED_MASK } from '../../abi/sgx-uapi.ts';
 import { Errno } from '../../lib/errno.ts';
 import { fail, ok, why, type Failure, type KernelResult } from '../../lib/outcome.ts';
-import { linPage, PAGE_SIZE_BYTES, toUserAddr } from '../../lib/units.ts';
+import { linPage, PAGE_SIZE_BYTES, toUserAddr, USER_ADDRESS_END, userAddr, type LinPage } from '../../lib/units.ts';
 import { addPage, type PageKind } from '../../kernel/build.ts';
 import type { EnclaveFile } from '../../kernel/enclave.ts';
-import type { ProcessPort } from '../../kernel/ports.ts';
 import { RWX } from '../../kernel/protection.ts';
 import type { IoctlCall } from '../dispatch.ts';
 import { checkBuilding, checkOffsetLength, hex } from './checks.ts';
@@ -121,11 +120,10 @@ function addSlice(
   before: number,
   buffer: Uint8Array,
 ): { done: number; result: KernelResult } {
-  const { file, mm } = call;
+  const { file } = call;
   const pages = buffer.length / PAGE_SIZE_BYTES;
-  const first = file.basePage + firstPage + before;
-  const start = src + BigInt(before * PAGE_SIZE_BYTES);
-  const readable = call.readSome(start, buffer);
+  const first = linPage(file.basePage + firstPage + before);
+  const source = sourcePages(call, first, src + BigInt(before * PAGE_SIZE_BYTES), buffer);
   let done = 0;
   let result: KernelResult = ok();
   for (; done < pages; done++) {
@@ -135,14 +133,6 @@ function addSlice(
       }
       break;
     }
-    const at = done * PAGE_SIZE_BYTES;
-    const source = (): KernelResult<Uint8Array> => {
-      const address = start + BigInt(at);
-      const unsuitable = checkSource(mm.port, address);
-      if (unsuitable) return unsuitable;
-      if (at + PAGE_SIZE_BYTES <= readable) return ok(buffer.subarray(at, at + PAGE_SIZE_BYTES));
-      return fail(Errno.EFAULT, why('the source page can be read', 'a readable page', hex(address)));
-    };
     result = addPage(file, linPage(first + done), kind, source, call.signalPending);
     if (result.kind !== 'ok') break;
   }
@@ -150,11 +140,27 @@ function addSlice(
   return { done, result };
 }
 
-/** The source's mapping, or the next above a gap, may be executable: nothing from a noexec file system. */
-function checkSource(port: ProcessPort, address: bigint): Failure | undefined {
-  const userAddress = toUserAddr(address);
-  const mayExec = userAddress === undefined ? undefined : port.mayExec(userAddress);
-  if (mayExec === true) return undefined;
+/** Fills `buffer` with what there is at `src`; the result gives each of its pages, `first` being there, or an error. */
+function sourcePages(
+  call: IoctlCall<EnclaveFile>,
+  first: LinPage,
+  src: bigint,
+  buffer: Uint8Array,
+): (page: LinPage) => KernelResult<Uint8Array> {
+  const { port } = call.mm;
+  const readable = call.readSome(src, buffer);
+  const start = toUserAddr(src) ?? USER_ADDRESS_END;
+  return (page) => {
+    const at = (page - first) * PAGE_SIZE_BYTES;
+    const mayExec = start + at < USER_ADDRESS_END ? port.mayExec(userAddr(start + at)) : undefined;
+    if (mayExec !== true) return unsuitable(mayExec, src + BigInt(at));
+    if (at + PAGE_SIZE_BYTES <= readable) return ok(buffer.subarray(at, at + PAGE_SIZE_BYTES));
+    return fail(Errno.EFAULT, why('the source page can be read', 'a readable page', hex(src + BigInt(at))));
+  };
+}
+
+/** The source's mapping, or the next above a gap, has to be one that may be executed: none of a noexec file system. */
+function unsuitable(mayExec: false | undefined, address: bigint): Failure {
   if (mayExec === undefined) {
     return fail(Errno.EFAULT, why('something is mapped at the source or above', 'a mapping', hex(address)));
   }
