@@ -31,10 +31,9 @@ typedef struct ucontext ucontext_t;
  * How the loader is called: NAME SOCKET STATE EXECUTABLE ARGV0 [ARG...]
  *   NAME        [.../]vitrine-stub; or inside a target what execve was given: AT_EXECFN, and the command name of scripts
  *   SOCKET      name of the host's abstract socket; "no-host": there is none, which only tests want
- *   STATE       FLAGS[:MASK:FD], hexadecimal; the latter two after an exec inside a target: the program's signal mask and a
- *               descriptor on which the program is open, checked. FLAGS: bit s-1 set = the program inherited signal s as ignored (of those the kernel must not
- *               see ignored); bit 63 = the filters stand already (this is an exec inside a target); bit 62 = the
- *               second filter too
+ *   STATE       FLAGS[:MASK:FD], hexadecimal. FLAGS: bit s-1 = the program inherited signal s as ignored, where that is one
+ *               the kernel must not see ignored; bit 63 = the first filter stands already; bit 62 = the second, too.
+ *               After an exec inside a target also its signal mask, and a descriptor on which the program is open
  *   EXECUTABLE  path of the program, absolute; what /proc/self/exe answers
  *   ARGV0...    what the program gets
  */
@@ -133,7 +132,6 @@ struct slot {
 	struct tcs *tcs;                /* the TCS through the stub's own mapping; set when STATE was taken */
 	u64 host_fs, host_gs;           /* while inside: the bases to return to */
 	struct entry_frame *entry_frame; /* registers saved by an entry that did not trap (entry.S) */
-	u64 entry_target;
 	u64 mask;                       /* the program's signal mask, of the frame being handled */
 	u64 blocked;                    /* signals of ours that the program believes blocked */
 	struct altstack altstack;       /* what the program set with sigaltstack */
@@ -249,7 +247,7 @@ u64 *mask_of(ucontext_t *uc);
 u64 *frame_xstate(ucontext_t *uc, u64 *size);           /* the XSAVE image in our frame, NULL if none */
 void frame_key(ucontext_t *uc, bool allow);              /* enclave memory after our return */
 
-/* ---- enclave.c, leaves.c ------------------------------------------------------------------------------------------ */
+/* ---- tcs.c, entry.c, enclave.c ------------------------------------------------------------------------------------------ */
 
 /* A TCS that the host has checked; never moved or freed. */
 struct entry {
