@@ -100,7 +100,7 @@ function* addRange(
   kind: PageKind,
   range: SourceRange,
 ): Generator<void, { done: number; result: KernelResult }> {
-  const buffer = new Uint8Array(SLICE_PAGES * PAGE_SIZE_BYTES);
+  const buffer = new Uint8Array(Math.min(SLICE_PAGES, range.pages) * PAGE_SIZE_BYTES);
   for (let done = 0; done < range.pages;) {
     if (done > 0) yield;
     const pages = Math.min(SLICE_PAGES, range.pages - done);
