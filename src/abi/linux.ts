@@ -1,11 +1,11 @@
 /**
- * Linux values for x86-64 that are not SGX's: memory mappings, open flags, signals, system calls, userfaultfd.
+ * Linux values for x86-64 that are not SGX's: memory mappings, open flags, signals, system calls, userfaultfd, procfs.
  * Keys are the kernel's own spellings. What the filters need of seccomp is in traps.ts.
- * Source: include/uapi/asm-generic/{mman-common,mman,fcntl,siginfo,signal}.h, include/uapi/linux/{mman,userfaultfd}.h,
+ * Source: include/uapi/asm-generic/{mman-common,mman,fcntl,siginfo,signal}.h, include/uapi/linux/{mman,userfaultfd,fs}.h,
  * arch/x86/entry/syscalls/syscall_64.tbl
  */
 import { ioctlTable } from '../lib/ioctl.ts';
-import { bitField, layout, u64 } from '../lib/layout.ts';
+import { bitField, layout, u32, u64 } from '../lib/layout.ts';
 
 /** mmap, mprotect: `prot`. */
 export const Prot = bitField({ PROT_READ: 0, PROT_WRITE: 1, PROT_EXEC: 2, PROT_GROWSDOWN: 24, PROT_GROWSUP: 25 });
@@ -218,4 +218,49 @@ export const uffdIoctls = ioctlTable(UFFD_API, [
   { name: 'UFFDIO_UNREGISTER', nr: 0x01, dir: 'out', arg: UffdRange, errors: ['EFAULT', 'EINVAL'], doc: '' },
   { name: 'UFFDIO_WAKE', nr: 0x02, dir: 'out', arg: UffdRange, errors: ['EFAULT', 'EINVAL'], doc: '' },
   { name: 'UFFDIO_API', nr: 0x3f, dir: 'inout', arg: UffdApi, errors: ['EFAULT', 'EINVAL', 'EPERM'], doc: '' },
+]);
+
+/** PROCMAP_QUERY, Linux 6.11: `query_flags`, of which those of `vma_flags` (below 0x10) also demand that right. */
+export const ProcmapQueryFlags = bitField({
+  PROCMAP_QUERY_VMA_READABLE: 0,
+  PROCMAP_QUERY_VMA_WRITABLE: 1,
+  PROCMAP_QUERY_VMA_EXECUTABLE: 2,
+  PROCMAP_QUERY_VMA_SHARED: 3,
+  PROCMAP_QUERY_COVERING_OR_NEXT_VMA: 4,
+  PROCMAP_QUERY_FILE_BACKED_VMA: 5,
+});
+
+export const ProcmapQuery = layout(
+  'procmap_query',
+  104,
+  { source: 'include/uapi/linux/fs.h' },
+  {
+    size: u64(0, 'in: of this struct'),
+    queryFlags: u64(8, 'in: which mapping', ProcmapQueryFlags),
+    queryAddr: u64(16, 'in: where to look'),
+    vmaStart: u64(24, 'out: first byte'),
+    vmaEnd: u64(32, 'out: byte after the last'),
+    vmaFlags: u64(40, 'out: rights and sharing', ProcmapQueryFlags),
+    vmaPageSize: u64(48, 'out: bytes of a page'),
+    vmaOffset: u64(56, 'out: where in the file'),
+    inode: u64(64, 'out: of the file'),
+    devMajor: u32(72, "out: the file system's device"),
+    devMinor: u32(76, "out: the file system's device"),
+    vmaNameSize: u32(80, 'in, out: bytes for the name, 0 = not wanted'),
+    buildIdSize: u32(84, 'in, out: bytes for the build ID, 0 = not wanted'),
+    vmaNameAddr: u64(88, 'in: where to put the name'),
+    buildIdAddr: u64(96, 'in: where to put the build ID'),
+  },
+);
+
+/** Of an open /proc/PID/maps. */
+export const procfsIoctls = ioctlTable(0x66, [
+  {
+    name: 'PROCMAP_QUERY',
+    nr: 17,
+    dir: 'inout',
+    arg: ProcmapQuery,
+    errors: ['E2BIG', 'EFAULT', 'EINVAL', 'ENAMETOOLONG', 'ENOENT', 'ESRCH'],
+    doc: '',
+  },
 ]);

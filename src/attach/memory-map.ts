@@ -1,31 +1,48 @@
 /**
- * What /proc/PID/maps says about a process's mappings, read when first asked and forgotten by `forget`: the program
- * changes them behind our back.
+ * What Linux knows of a process's mappings, asked anew after `forget`: the program changes them behind our back.
  */
-import { readFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
+import { ProcmapQuery, ProcmapQueryFlags, procfsIoctls } from '../abi/linux.ts';
+import { Errno } from '../lib/errno.ts';
+import { USER_ADDRESS_END } from '../lib/units.ts';
+import { ioctl } from './linux/files.ts';
 
 interface Mapping {
-  readonly start: number;
   readonly end: number;
   readonly executable: boolean;
-  /** `major:minor` of the file system, `00:00` for anonymous memory. */
+  /** `major:minor` of the file system in hexadecimal, `00:00` for anonymous memory. */
   readonly device: string;
 }
 
+/** The first mapping that ends above the address, of the process whose maps are open; undefined where there is none. */
+export type FindMapping = (mapsFd: number, address: number) => Mapping | undefined | 'unsupported';
+
 export class MemoryMap {
   readonly #pid: number;
-  #mappings: readonly Mapping[] | undefined;
+  #find: FindMapping;
+  /** /proc/PID/maps. It stays with the process image that it was opened for. */
+  #mapsFd: number | undefined;
+  #disposed = false;
   /** The last answer: whoever asks goes on asking about the pages behind. */
   #last: { readonly from: number; readonly to: number; readonly mayExec: boolean } | undefined;
   #noexecDevices: ReadonlySet<string> | undefined;
 
-  constructor(pid: number) {
+  /** @param find how to ask; where it is unsupported, the text is read instead */
+  constructor(pid: number, find: FindMapping = queryMapping) {
     this.#pid = pid;
+    this.#find = find;
   }
 
   forget(): void {
-    this.#mappings = undefined;
     this.#last = undefined;
+  }
+
+  /** The process has ended: nothing is known of it from now on. */
+  dispose(): void {
+    if (this.#mapsFd !== undefined) closeSync(this.#mapsFd);
+    this.#mapsFd = undefined;
+    this.#disposed = true;
+    this.forget();
   }
 
   /**
@@ -35,12 +52,21 @@ export class MemoryMap {
   mayExec(address: number): boolean | undefined {
     const last = this.#last;
     if (last !== undefined && address >= last.from && address < last.to) return last.mayExec;
-    this.#mappings ??= parseMaps(readOrEmpty(`/proc/${this.#pid}/maps`));
-    const mapping = this.#mappings.find(({ end }) => end > address);
+    const mapping = this.#mapping(address);
     if (mapping === undefined) return undefined;
-    const mayExec = mapping.executable || mapping.device === '00:00' || !this.#isNoexec(mapping.device);
+    const mayExec = mapping.executable || mapping.device === ANONYMOUS || !this.#isNoexec(mapping.device);
     this.#last = { from: address, to: mapping.end, mayExec };
     return mayExec;
+  }
+
+  #mapping(address: number): Mapping | undefined {
+    if (this.#disposed) return undefined;
+    this.#mapsFd ??= openOrNot(`/proc/${this.#pid}/maps`);
+    if (this.#mapsFd === undefined) return undefined;
+    const found = this.#find(this.#mapsFd, address);
+    if (found !== 'unsupported') return found;
+    this.#find = readMapping;
+    return readMapping(this.#mapsFd, address);
   }
 
   #isNoexec(device: string): boolean {
@@ -49,14 +75,56 @@ export class MemoryMap {
   }
 }
 
+const ANONYMOUS = '00:00';
+const { mask } = ProcmapQueryFlags;
+const argument = ProcmapQuery.encode({
+  size: BigInt(ProcmapQuery.sizeBytes),
+  queryFlags: mask.PROCMAP_QUERY_COVERING_OR_NEXT_VMA,
+});
+const query = ProcmapQuery.view(argument);
+
+/** By PROCMAP_QUERY: a microsecond or two, however many mappings there are. */
+function queryMapping(mapsFd: number, address: number): ReturnType<FindMapping> {
+  query.queryAddr = BigInt(address);
+  const ret = ioctl(mapsFd, procfsIoctls.numbers.PROCMAP_QUERY, argument);
+  if (ret === -Errno.ENOENT || ret === -Errno.ESRCH) return undefined;
+  if (ret < 0) return 'unsupported';
+  return {
+    end: Number(query.vmaEnd),
+    executable: (query.vmaFlags & mask.PROCMAP_QUERY_VMA_EXECUTABLE) !== 0n,
+    device: deviceName(query.devMajor, query.devMinor),
+  };
+}
+
+/** Before Linux 6.11: from the text, no further than needed. */
+function readMapping(mapsFd: number, address: number): Mapping | undefined {
+  return findMapping(linesOf(mapsFd), address);
+}
+
 /** Lines like `7f12a000-7f12b000 r-xp 00000000 08:02 135522  /usr/lib/libc.so.6`. */
-export function parseMaps(text: string): Mapping[] {
-  return [...text.matchAll(/^([0-9a-f]+)-([0-9a-f]+) ..(.). \S+ (\S+)/gm)].map((match) => ({
-    start: Number.parseInt(match[1]!, 16),
-    end: Number.parseInt(match[2]!, 16),
-    executable: match[3] === 'x',
-    device: match[4]!,
-  }));
+export function findMapping(lines: Iterable<string>, address: number): Mapping | undefined {
+  for (const line of lines) {
+    const end = Number.parseInt(line.slice(line.indexOf('-') + 1), 16);
+    if (end <= address) continue;
+    // The vsyscall page is in the text only.
+    if (end > USER_ADDRESS_END) return undefined;
+    const [, rights, , device] = line.split(' ', 4);
+    return { end, executable: rights![2] === 'x', device: device! };
+  }
+  return undefined;
+}
+
+const chunk = Buffer.alloc(4096);
+
+function* linesOf(fd: number): Generator<string> {
+  let rest = '';
+  let position = 0;
+  for (let got = readOrNothing(fd, position); got > 0; got = readOrNothing(fd, position)) {
+    position += got;
+    const lines = (rest + chunk.toString('latin1', 0, got)).split('\n');
+    rest = lines.pop()!;
+    yield* lines;
+  }
 }
 
 /** Devices all of whose mounts are noexec; maps prints them in hexadecimal, mountinfo in decimal. */
@@ -64,12 +132,33 @@ export function parseNoexec(text: string): Set<string> {
   const found = new Set<string>();
   const executable = new Set<string>();
   for (const match of text.matchAll(/^\d+ \d+ (\d+):(\d+) \S+ \S+ (\S+)/gm)) {
-    const hex = (digits: string): string => Number(digits).toString(16).padStart(2, '0');
     const noexec = match[3]!.split(',').includes('noexec');
-    (noexec ? found : executable).add(`${hex(match[1]!)}:${hex(match[2]!)}`);
+    (noexec ? found : executable).add(deviceName(Number(match[1]), Number(match[2])));
   }
   for (const device of executable) found.delete(device);
   return found;
+}
+
+function deviceName(major: number, minor: number): string {
+  const hex = (number: number): string => number.toString(16).padStart(2, '0');
+  return `${hex(major)}:${hex(minor)}`;
+}
+
+function openOrNot(path: string): number | undefined {
+  try {
+    return openSync(path, 'r');
+  } catch {
+    return undefined;
+  }
+}
+
+/** Bytes read into `chunk`; 0 also when the process is gone. */
+function readOrNothing(fd: number, position: number): number {
+  try {
+    return readSync(fd, chunk, 0, chunk.length, position);
+  } catch {
+    return 0;
+  }
 }
 
 export function readOrEmpty(path: string): string {

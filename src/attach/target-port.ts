@@ -46,6 +46,10 @@ export class TargetPort implements ProcessPort {
     return this.#readImpliesExec;
   }
 
+  exited(): void {
+    this.map.dispose();
+  }
+
   hasThreadInside(enclaveId: number): boolean {
     return this.#session.threadsInside(enclaveId).length > 0;
   }

@@ -252,6 +252,7 @@ export class Mm {
     this.#vmas.clear();
     this.#applied.clear();
     this.#updates.clear();
+    this.port.exited();
   }
 
   /** The process's mapping of the range has `prot` throughout now. */

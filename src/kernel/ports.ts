@@ -27,6 +27,8 @@ export interface ProcessPort {
   hasThreadInside(enclaveId: number): boolean;
   /** Makes every thread inside come to the host before it goes on (revocation in other processes). */
   kick(enclaveId: number): void;
+  /** The process has ended and is asked nothing more. */
+  exited(): void;
 }
 
 /** Protection that a process must apply to its own mapping: [startPage, endPage) gets `prot` (PROT_* bits). */

@@ -1,15 +1,26 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { MemoryMap, parseMaps, parseNoexec } from '../../src/attach/memory-map.ts';
+import { findMapping, MemoryMap, parseNoexec, type FindMapping } from '../../src/attach/memory-map.ts';
 
-describe('parseMaps', () => {
-  it('reads ranges, rights and devices', () => {
-    const text =
-      '5555-6666 r-xp 00000000 08:02 135522                             /usr/bin/cat\n' +
-      '7ffd0f5a1000-7ffd0f5c2000 rw-p 00000000 00:00 0                          [stack]\n';
-    expect(parseMaps(text)).toEqual([
-      { start: 0x5555, end: 0x6666, executable: true, device: '08:02' },
-      { start: 0x7ffd0f5a1000, end: 0x7ffd0f5c2000, executable: false, device: '00:00' },
-    ]);
+const LAST_PAGE = 0x7fff_ffff_e000;
+
+describe('findMapping', () => {
+  const lines = [
+    '5555-6666 r-xp 00000000 08:02 135522                             /usr/bin/cat',
+    '7ffd0f5a1000-7ffd0f5c2000 rw-p 00000000 00:00 0                          [stack]',
+    'ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]',
+  ];
+
+  it('gives end, rights and device of the first mapping that ends above the address', () => {
+    expect(findMapping(lines, 0)).toEqual({ end: 0x6666, executable: true, device: '08:02' });
+    expect(findMapping(lines, 0x6665)).toEqual({ end: 0x6666, executable: true, device: '08:02' });
+    expect(findMapping(lines, 0x6666)).toEqual({ end: 0x7ffd0f5c2000, executable: false, device: '00:00' });
+  });
+
+  it('knows no vsyscall page, as find_vma does not', () => {
+    expect(findMapping(lines, 0x7ffd0f5c2000)).toBeUndefined();
   });
 });
 
@@ -23,14 +34,80 @@ describe('parseNoexec', () => {
   });
 });
 
-describe('MemoryMap', () => {
+const ways: [string, FindMapping | undefined][] = [
+  ['PROCMAP_QUERY where there is one', undefined],
+  ['the text, where PROCMAP_QUERY is not there', () => 'unsupported'],
+];
+
+describe.each(ways)('MemoryMap by %s', (_way, find) => {
   it('finds the mapping at or above an address, as find_vma does', () => {
-    const map = new MemoryMap(process.pid);
+    const map = new MemoryMap(process.pid, find);
     expect(map.mayExec(0)).toBe(true);
-    expect(map.mayExec(0x7fff_ffff_f000)).not.toBe(false);
+    expect(map.mayExec(LAST_PAGE)).not.toBe(false);
+    map.dispose();
   });
 
-  it('knows nothing of a process that is gone', () => {
-    expect(new MemoryMap(0x3fff_ffff).mayExec(0)).toBeUndefined();
+  it('finds what the text of /proc/PID/maps says, for every mapping and every gap', async () => {
+    const child = await startWaiting();
+    const map = new MemoryMap(child.pid!, find);
+    const lines = readFileSync(`/proc/${child.pid!}/maps`, 'latin1').trimEnd().split('\n');
+    const bounds = lines.flatMap((line) =>
+      line
+        .split(' ')[0]!
+        .split('-')
+        .map((hex) => Number.parseInt(hex, 16)),
+    );
+    const addresses = bounds.flatMap((bound) => [bound - 1, bound]).filter((address) => address <= LAST_PAGE);
+    const asked = addresses.map((address) => {
+      map.forget();
+      return map.mayExec(address);
+    });
+    expect(asked).toEqual(addresses.map((address) => (findMapping(lines, address) ? true : undefined)));
+    map.dispose();
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  });
+
+  it('knows nothing of a process that is gone, or ends meanwhile', async () => {
+    expect(new MemoryMap(0x3fff_ffff, find).mayExec(0)).toBeUndefined();
+    const child = await startWaiting();
+    const map = new MemoryMap(child.pid!, find);
+    expect(map.mayExec(0)).toBe(true);
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+    map.forget();
+    expect(map.mayExec(0)).toBeUndefined();
+    map.dispose();
+  });
+
+  it('holds one descriptor, until it is disposed of', () => {
+    const map = new MemoryMap(process.pid, find);
+    const open = (): number => openFiles().filter((name) => name === `/proc/${process.pid}/maps`).length;
+    map.mayExec(0);
+    map.forget();
+    map.mayExec(0);
+    expect(open()).toBe(1);
+    map.dispose();
+    expect(open()).toBe(0);
+    expect(map.mayExec(0)).toBeUndefined();
+    expect(open()).toBe(0);
   });
 });
+
+/** A process that has been loaded, and maps and unmaps nothing any more. */
+async function startWaiting(): Promise<ChildProcess> {
+  const child = spawn('sh', ['-c', 'echo ready; read line']);
+  await once(child.stdout, 'data');
+  return child;
+}
+
+function openFiles(): string[] {
+  return readdirSync('/proc/self/fd').flatMap((fd) => {
+    try {
+      return [readlinkSync(`/proc/self/fd/${fd}`)];
+    } catch {
+      // The descriptor of the listing itself.
+      return [];
+    }
+  });
+}

@@ -65,6 +65,9 @@ export class VirtualProcess implements ProcessPort {
     return this.personalityImpliesExec;
   }
 
+  // Nothing is kept for it.
+  exited(): void {}
+
   hasThreadInside(enclaveId: number): boolean {
     return this.threads.some((thread) => thread.enclaveId === enclaveId);
   }

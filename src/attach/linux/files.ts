@@ -13,6 +13,7 @@ const pwriteCall = declareChecked('int64 pwrite(int, void *, size_t, int64)');
 const readCall = declareChecked('int64 read(int, void *, size_t)');
 const splice = declareChecked('int64 splice(int, void *, int, void *, size_t, uint)');
 const pipe2 = declareChecked('int pipe2(void *, int)');
+const ioctlCall = declare('int ioctl(int, ulong, void *)');
 
 const MFD_CLOEXEC = 1;
 const MFD_ALLOW_SEALING = 2;
@@ -60,6 +61,12 @@ export function pread(fd: number, into: Uint8Array, position: number): number {
 
 export function pwrite(fd: number, bytes: Uint8Array, position: number): number {
   return pwriteCall(fd, bytes, bytes.length, position);
+}
+
+/** An ioctl whose argument is a struct, written back into `argument`. Returns its value, or -errno. */
+export function ioctl(fd: number, command: number, argument: Uint8Array): number {
+  const result = ioctlCall(fd, command, argument);
+  return result === -1 ? -lastErrno() : result;
 }
 
 /** The range reads as zeros from now on, in every mapping; under userfaultfd a touch of it is SIGBUS. */
