@@ -20,8 +20,6 @@ export interface IoctlOutcome {
   /** 0 or more, or -errno; -ERESTARTSYS (512) where the system call is to be run again. */
   readonly ret: number;
   readonly why?: Why;
-  /** The decoded argument, as it was given and (after an arrow) as it was returned. */
-  readonly detail: string;
 }
 
 /** Between slices of about a millisecond it yields, so that others are served. */
@@ -35,13 +33,26 @@ export class IoctlCall<F> {
   readonly mm: Mm;
   readonly argument: bigint;
   readonly resolveFd: ResolveFd;
-  detail = '';
+  readonly #traced: boolean;
+  #argumentText = '';
+  #notes = '';
 
-  constructor(file: F, mm: Mm, argument: bigint, resolveFd: ResolveFd) {
+  constructor(file: F, mm: Mm, argument: bigint, resolveFd: ResolveFd, traced: boolean) {
     this.file = file;
     this.mm = mm;
     this.argument = argument;
     this.resolveFd = resolveFd;
+    this.#traced = traced;
+  }
+
+  /** For the trace: the decoded argument, as returned if it was, and the notes. Empty when nobody listens. */
+  get detail(): string {
+    return this.#argumentText + this.#notes;
+  }
+
+  /** Adds to `detail` what the argument points to. */
+  note(text: () => string): void {
+    if (this.#traced) this.#notes += ` ${text()}`;
   }
 
   readonly signalPending = (): boolean => this.mm.port.signalPending();
@@ -50,14 +61,14 @@ export class IoctlCall<F> {
   copyIn<L extends Layout>(layout: L): KernelResult<StructOf<L>> {
     const bytes = this.read(this.argument, layout.sizeBytes, layout.name);
     if (bytes.kind !== 'ok') return bytes;
-    this.detail = layout.describe(bytes.value);
+    if (this.#traced) this.#argumentText = layout.describe(bytes.value);
     return ok(layout.decode(bytes.value) as StructOf<L>);
   }
 
   /** The argument's struct, written back. EFAULT. */
   copyOut<L extends Layout>(layout: L, values: ValuesOf<L>): Failure | undefined {
     const bytes = layout.encode(values);
-    this.detail = layout.describe(bytes);
+    if (this.#traced) this.#argumentText = layout.describe(bytes);
     const address = toUserAddr(this.argument);
     const done = address === undefined ? 0 : this.mm.port.memory.write(address, bytes);
     if (done === bytes.length) return undefined;
@@ -102,9 +113,9 @@ export class Dispatcher<F extends { busy: boolean }> {
     const { table, trace, clock, metrics } = this.#options;
     const startMs = trace.on ? clock() : 0;
     const { pid, tid } = mm.port;
-    const call = new IoctlCall(file, mm, argument, resolveFd);
+    const call = new IoctlCall(file, mm, argument, resolveFd, trace.on);
     const result = yield* this.#handle(table.find(command), call, command);
-    const outcome = outcomeOf(result, call.detail);
+    const outcome = outcomeOf(result);
     const name = table.describe(command);
     metrics.countIoctl(name, outcome.ret);
     if (trace.on) {
@@ -113,7 +124,7 @@ export class Dispatcher<F extends { busy: boolean }> {
         pid,
         ...(tid !== undefined && { tid }),
         name,
-        detail: outcome.detail,
+        detail: call.detail,
         result: outcome.ret < 0 ? errnoName(-outcome.ret) : `${outcome.ret}`,
         durationUs: (clock() - startMs) * 1000,
         ...(outcome.why && { why: outcome.why }),
@@ -148,7 +159,7 @@ export class Dispatcher<F extends { busy: boolean }> {
   }
 }
 
-function outcomeOf(result: KernelResult<number | void>, detail: string): IoctlOutcome {
-  if (result.kind === 'errno') return { ret: -result.errno, why: result.why, detail };
-  return { ret: result.value ?? 0, detail };
+function outcomeOf(result: KernelResult<number | void>): IoctlOutcome {
+  if (result.kind === 'errno') return { ret: -result.errno, why: result.why };
+  return { ret: result.value ?? 0 };
 }

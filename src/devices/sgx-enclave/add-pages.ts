@@ -44,8 +44,7 @@ export function* addPages(call: IoctlCall<EnclaveFile>): Generator<void, KernelR
   if (badRange) return badRange;
   const secInfo = call.read(secInfoAddress, SecInfo.sizeBytes, 'the SECINFO');
   if (secInfo.kind !== 'ok') return secInfo;
-  const secInfoDetail = ` secinfo: ${SecInfo.describe(secInfo.value)}`;
-  call.detail += secInfoDetail;
+  call.note(() => `secinfo: ${SecInfo.describe(secInfo.value)}`);
   const badSecInfo = checkSecInfo(secInfo.value);
   if (badSecInfo) return badSecInfo;
 
@@ -54,7 +53,6 @@ export function* addPages(call: IoctlCall<EnclaveFile>): Generator<void, KernelR
   const { done, result } = yield* addRange(call, kind, range);
   const count = BigInt(done * PAGE_SIZE_BYTES);
   const notWritten = call.copyOut(EnclaveAddPages, { ...argument.value, count });
-  call.detail += secInfoDetail;
   return notWritten ?? result;
 }
 

@@ -203,7 +203,7 @@ describe('SGX_IOC_ENCLAVE_ADD_PAGES', () => {
     expect(added).toBeGreaterThan(0);
     expect(added).toBeLessThan(200);
     expect(process.ioctl(enclave.fd, ADD_PAGES, argument)).toBe(-16);
-    steps.return({ ret: 0, detail: '' });
+    steps.return({ ret: 0 });
     expect(enclave.file.busy).toBe(false);
     const before = new Uint8Array(8);
     memory.read(userAddr(argument + 40), before);
