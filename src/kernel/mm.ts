@@ -60,11 +60,7 @@ export class Mm {
       return fail(Errno.ENODEV, why('the device can be mapped', '/dev/sgx_enclave', file.node));
     }
     const access = prot & RWX;
-    const refused =
-      checkShared(flags) ??
-      checkRange(file, startPage, endPage) ??
-      this.#checkPersonality() ??
-      checkMayMap(file, startPage, endPage, access);
+    const refused = checkShared(flags) ?? this.#checkMayMap(file, startPage, endPage, access);
     if (refused) return refused;
     this.munmap(startPage, endPage);
     this.#map(file, startPage, endPage, access);
@@ -73,7 +69,7 @@ export class Mm {
 
   /**
    * Changes the protection of the enclave VMAs in the range; false when there are none.
-   * EACCES: a page there was added with less than `prot`.
+   * EACCES: as for mmap, of each part; an initialized enclave may have been mapped outside of ELRANGE before.
    *
    * Model: all or nothing, where Linux has changed the VMAs before the one that it refuses.
    */
@@ -81,7 +77,7 @@ export class Mm {
     const access = prot & RWX;
     const parts = this.#vmas.clipped(startPage, endPage);
     for (const { start, end, value } of parts) {
-      const refused = checkMayMap(value.file, start, end, access);
+      const refused = this.#checkMayMap(value.file, start, end, access);
       if (refused) return refused;
     }
     for (const { start, end, value } of parts) this.#map(value.file, start, end, access);
@@ -288,6 +284,13 @@ export class Mm {
     flush();
   }
 
+  /** sgx_encl_may_map. */
+  #checkMayMap(file: EnclaveFile, startPage: number, endPage: number, access: number): Failure | undefined {
+    return (
+      checkRange(file, startPage, endPage) ?? this.#checkPersonality() ?? checkMaxProt(file, startPage, endPage, access)
+    );
+  }
+
   #checkPersonality(): Failure | undefined {
     if (!this.port.readImpliesExec()) return undefined;
     return fail(Errno.EACCES, why('the personality has no READ_IMPLIES_EXEC', 'not set', 'set'));
@@ -301,7 +304,10 @@ function setMerged(map: IntervalMap<number>, start: number, end: number, value: 
   map.set(left?.value === value ? left.start : start, right?.value === value ? right.end : end, value);
 }
 
-/** What madvise does not refuse for VM_PFNMAP, VM_IO and VM_DONTEXPAND. */
+/**
+ * What madvise does not refuse for VM_PFNMAP, VM_IO and VM_DONTEXPAND.
+ * Model: Linux takes MADV_HUGEPAGE too, to no effect; on the memory behind our mappings it would have one.
+ */
 const acceptedAdvice: ReadonlySet<number> = new Set([
   Madvise.MADV_NORMAL,
   Madvise.MADV_RANDOM,
@@ -310,6 +316,7 @@ const acceptedAdvice: ReadonlySet<number> = new Set([
   Madvise.MADV_DONTFORK,
   Madvise.MADV_MERGEABLE,
   Madvise.MADV_UNMERGEABLE,
+  Madvise.MADV_NOHUGEPAGE,
   Madvise.MADV_DONTDUMP,
   Madvise.MADV_KEEPONFORK,
 ]);
@@ -335,8 +342,8 @@ function checkRange(file: EnclaveFile, startPage: number, endPage: number): Fail
   );
 }
 
-/** sgx_encl_may_map: pages that are there allow all of `access`; pages that are not impose nothing. */
-function checkMayMap(file: EnclaveFile, startPage: number, endPage: number, access: number): Failure | undefined {
+/** Pages that are there allow all of `access`; pages that are not impose nothing. */
+function checkMaxProt(file: EnclaveFile, startPage: number, endPage: number, access: number): Failure | undefined {
   let refused: Failure | undefined;
   file.pages.visit(startPage, endPage, (page, flags) => {
     if ((access & ~maxProtOf(flags)) === 0) return true;

@@ -5,7 +5,7 @@
  * accessibility cannot be wrong; EPC operands are page indexes and therefore aligned. Leaves run one at a time, so
  * the answers for concurrent use (#GP or SGX_EPC_PAGE_CONFLICT) do not occur.
  */
-import { PageType, pageTypeName, SecInfoFlags, SgxCode } from '../abi/sgx-arch.ts';
+import { PageType, pageTypeName, SecInfoFlags, SgxCode, Tcs } from '../abi/sgx-arch.ts';
 import { PageFaultError } from '../abi/x86.ts';
 import { generalProtection, pageFault, sgxCode, why, type Code, type Fault, type Why } from '../lib/outcome.ts';
 import { formatInteger } from '../lib/layout.ts';
@@ -73,6 +73,16 @@ export function checkPermissions(flags: number): Fault | undefined {
   const { R, W: write } = SecInfoFlags.bit;
   if ((flags & write) === 0 || (flags & R) !== 0) return undefined;
   return generalProtection(why('SECINFO.FLAGS.R is 1 when W is 1', 'R|W', SecInfoFlags.format(flags)));
+}
+
+/** No profile offers CET, so its fields count as reserved. `bytes` is the whole page. */
+export function checkTcsReserved(bytes: Uint8Array): Fault | undefined {
+  const refuse = (found: string) => generalProtection(why('TCS reserved fields are zero', '0', `${found} is not`));
+  const dirty = Tcs.firstNonzeroReserved(bytes);
+  if (dirty) return refuse(`byte ${dirty.offset}`);
+  const { ocetSsa, prevSsp } = Tcs.view(bytes);
+  if (ocetSsa !== 0n) return refuse('OCETSSA');
+  return prevSsp === 0n ? undefined : refuse('PREVSSP');
 }
 
 export function checkLinAddr(linAddr: number): Fault | undefined {

@@ -6,7 +6,15 @@ import { PageType, pageTypeName, SecInfo, SecInfoFlags } from '../../abi/sgx-arc
 import { AddPagesFlags, EnclaveAddPages, SGX_SECINFO_RESERVED_MASK } from '../../abi/sgx-uapi.ts';
 import { Errno } from '../../lib/errno.ts';
 import { fail, ok, why, type Failure, type KernelResult } from '../../lib/outcome.ts';
-import { linPage, PAGE_SIZE_BYTES, toUserAddr, USER_ADDRESS_END, userAddr, type LinPage } from '../../lib/units.ts';
+import {
+  linPage,
+  PAGE_SIZE_BYTES,
+  pageOf,
+  toUserAddr,
+  USER_ADDRESS_END,
+  userAddr,
+  type LinPage,
+} from '../../lib/units.ts';
 import { addPage, type PageKind } from '../../kernel/build.ts';
 import type { EnclaveFile } from '../../kernel/enclave.ts';
 import { RWX } from '../../kernel/protection.ts';
@@ -27,7 +35,8 @@ const { R, W, X } = SecInfoFlags.bit;
  * ERESTARTSYS: a signal before the first page; later ones end the call with success.
  * ENOMEM: no EPC. ERESTARTSYS: a signal while evicting.
  * EBUSY: there is a page already.
- * EFAULT: no mapping at the source or above. EACCES: the source may not be executable. EFAULT: it cannot be read.
+ * EFAULT: no mapping at the source or above. EACCES: the source may not be executable. EFAULT: it cannot be read, or
+ * is enclave memory.
  * EIO: EADD or EEXTEND faulted.
  */
 export function* addPages(call: IoctlCall<EnclaveFile>): Generator<void, KernelResult> {
@@ -152,6 +161,10 @@ function sourcePages(
     const at = (page - first) * PAGE_SIZE_BYTES;
     const mayExec = start + at < USER_ADDRESS_END ? port.mayExec(userAddr(start + at)) : undefined;
     if (mayExec !== true) return unsuitable(mayExec, src + BigInt(at));
+    // get_user_pages takes nothing from VM_IO and VM_PFNMAP.
+    if (call.mm.vmaAt(pageOf(start + at))) {
+      return fail(Errno.EFAULT, why('the source is ordinary memory', 'no enclave', hex(src + BigInt(at))));
+    }
     if (at + PAGE_SIZE_BYTES <= readable) return ok(buffer.subarray(at, at + PAGE_SIZE_BYTES));
     return fail(Errno.EFAULT, why('the source page can be read', 'a readable page', hex(src + BigInt(at))));
   };

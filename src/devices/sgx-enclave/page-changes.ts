@@ -5,6 +5,9 @@
  * length; the command's own argument; a nonzero `result` or `count`. Then page by page, with `count` telling how many
  * bytes were done, `result` the SGX code of the page that failed, and the struct written back (EFAULT if it cannot be).
  * Source: arch/x86/kernel/cpu/sgx/ioctl.c
+ *
+ * Model: no EAGAIN, nor EBUSY of REMOVE_PAGES, which Linux has for a page that it is just evicting and for a moment
+ * without free EPC: here eviction has ended before anything else goes on, and makes room at once.
  */
 import { PageType, pageTypeName, SecInfoFlags } from '../../abi/sgx-arch.ts';
 import { EnclaveModifyTypes, EnclaveRemovePages, EnclaveRestrictPermissions } from '../../abi/sgx-uapi.ts';

@@ -12,6 +12,7 @@ import {
   checkNotInitialised,
   checkPermissions,
   checkSecInfoReserved,
+  checkTcsReserved,
   checkType,
   checkUnused,
   flagsOf,
@@ -82,8 +83,8 @@ function checkAddableType(type: number): Fault | undefined {
 }
 
 function checkTcs(secs: SecsPage, bytes: Uint8Array): Fault | undefined {
-  const dirty = Tcs.firstNonzeroReserved(bytes);
-  if (dirty) return generalProtection(why('TCS reserved fields are zero', '0', `byte ${dirty.offset} is not`));
+  const dirty = checkTcsReserved(bytes);
+  if (dirty) return dirty;
   if ((secs.fields.attributes & Attributes.mask.MODE64BIT) !== 0n) return undefined;
   const { fsLimit, gsLimit } = Tcs.view(bytes);
   if ((fsLimit & 0xfff) === 0xfff && (gsLimit & 0xfff) === 0xfff) return undefined;

@@ -5,7 +5,16 @@
 import { PageType, SecInfoFlags, SgxCode, Tcs, TcsFlags } from '../../abi/sgx-arch.ts';
 import { generalProtection, ok, sgxCode, why, type Code, type Fault, type LeafResult } from '../../lib/outcome.ts';
 import { PAGE_SIZE_BYTES, pageOf, type EpcIndex } from '../../lib/units.ts';
-import { checkSgx2, checkTracked, describeEntry, ENCLU_READ_ERROR_CODE, flagsOf, hex, typeOf } from '../checks.ts';
+import {
+  checkSgx2,
+  checkTcsReserved,
+  checkTracked,
+  describeEntry,
+  ENCLU_READ_ERROR_CODE,
+  flagsOf,
+  hex,
+  typeOf,
+} from '../checks.ts';
 import type { Processor } from '../processor.ts';
 import {
   checkAligned,
@@ -103,8 +112,8 @@ function checkMatch(cpu: Processor, page: EpcIndex, address: number, wanted: num
 function checkFreshTcs(cpu: Processor, access: EnclaveAccess, address: number): Fault | undefined {
   const bytes = new Uint8Array(PAGE_SIZE_BYTES);
   cpu.contents.read(access.secs, pageOf(address), 0, bytes);
-  const dirty = Tcs.firstNonzeroReserved(bytes);
-  if (dirty) return generalProtection(why('TCS reserved fields are zero', '0', `byte ${dirty.offset} is not`));
+  const dirty = checkTcsReserved(bytes);
+  if (dirty) return dirty;
   const { flags, cssa, nssa, aep, state } = Tcs.view(bytes);
   if ((flags & TcsFlags.mask.DBGOPTIN) !== 0n) {
     return generalProtection(why('TCS.FLAGS.DBGOPTIN is 0', '0', TcsFlags.format(flags)));

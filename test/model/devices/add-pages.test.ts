@@ -125,6 +125,13 @@ describe('SGX_IOC_ENCLAVE_ADD_PAGES', () => {
     expect(adding(all, { src: BigInt(src) })).toBe('EFAULT: the source page can be read');
   });
 
+  it('EFAULT: the source is enclave memory', () => {
+    const all = created();
+    const src = all.process.memory.put(page(1));
+    all.process.mmap(all.enclave.fd, src, PAGE, 1);
+    expect(adding(all, { src: BigInt(src) })).toBe('EFAULT: the source is ordinary memory');
+  });
+
   it('a page that cannot be read in the middle: EFAULT, with the pages before it added', () => {
     const all = created();
     const src = all.process.memory.allocate(3 * PAGE);

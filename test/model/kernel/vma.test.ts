@@ -149,6 +149,29 @@ describe('mremap of an enclave mapping', () => {
   });
 });
 
+describe('mprotect asks what mmap asked', () => {
+  it('EACCES: initialized by now and not within ELRANGE, also for PROT_NONE', () => {
+    const all = built();
+    expect(mapping(all, BASE - PAGE, PAGE, R)).toBe('0');
+    expect(all.process.mprotect(BASE - PAGE, PAGE, RX)).toBe(0);
+    expect(all.enclave.init()).toBe(0);
+    for (const prot of [NONE, R]) {
+      expect(answer(all, all.process.mprotect(BASE - PAGE, PAGE, prot))).toBe(
+        'EACCES: a mapping of an initialized enclave lies in ELRANGE',
+      );
+    }
+  });
+
+  it('EACCES: READ_IMPLIES_EXEC', () => {
+    const all = ready();
+    all.process.personalityImpliesExec = true;
+    expect(answer(all, all.process.mprotect(At.DATA, PAGE, R))).toBe(
+      'EACCES: the personality has no READ_IMPLIES_EXEC',
+    );
+    expect(all.process.mprotect(0x1000, PAGE, R)).toBe(0);
+  });
+});
+
 describe('madvise of an enclave mapping', () => {
   it.each([Madvise.MADV_DONTNEED, Madvise.MADV_FREE, Madvise.MADV_DODUMP, Madvise.MADV_DOFORK, 999])(
     'EINVAL: advice %i',
@@ -162,10 +185,13 @@ describe('madvise of an enclave mapping', () => {
     },
   );
 
-  it.each([Madvise.MADV_NORMAL, Madvise.MADV_DONTFORK, Madvise.MADV_WILLNEED])('0: advice %i', (advice) => {
-    const { process } = ready();
-    expect(process.mm.madvise(pageOf(At.DATA), pageOf(At.DATA) + 1, advice).kind).toBe('ok');
-  });
+  it.each([Madvise.MADV_NORMAL, Madvise.MADV_DONTFORK, Madvise.MADV_WILLNEED, Madvise.MADV_NOHUGEPAGE])(
+    '0: advice %i',
+    (advice) => {
+      const { process } = ready();
+      expect(process.mm.madvise(pageOf(At.DATA), pageOf(At.DATA) + 1, advice).kind).toBe('ok');
+    },
+  );
 });
 
 describe('effective protection', () => {

@@ -161,6 +161,7 @@ describe('EACCEPT', () => {
   });
   it.each<[string, Uint8Array]>([
     ['TCS reserved fields are zero', Tcs.encode({ nssa: 1 }).with(4095, 1)],
+    ['TCS reserved fields are zero', Tcs.encode({ nssa: 1, ocetSsa: 0x1000n })],
     ['TCS.FLAGS.DBGOPTIN is 0', Tcs.encode({ nssa: 1, flags: TcsFlags.mask.DBGOPTIN })],
     ['TCS.CSSA is below TCS.NSSA', Tcs.encode({ nssa: 1, cssa: 1 })],
     ['TCS.AEP is 0', Tcs.encode({ nssa: 1, aep: 1n })],

@@ -87,6 +87,8 @@ describe('EADD', () => {
     ['SECINFO.FLAGS.PT is PT_REG or PT_TCS', { secInfo: secInfo(Flags.TRIM) }],
     ['SECINFO.FLAGS.PT is PT_REG or PT_TCS', { secInfo: secInfo(0) }],
     ['TCS reserved fields are zero', { secInfo: secInfo(Flags.TCS), srcPage: new Uint8Array(4096).fill(1, 4095) }],
+    ['TCS reserved fields are zero', { secInfo: secInfo(Flags.TCS), srcPage: Tcs.encode({ ocetSsa: 0x1000n }) }],
+    ['TCS reserved fields are zero', { secInfo: secInfo(Flags.TCS), srcPage: Tcs.encode({ prevSsp: 1n }) }],
     ['SECINFO.FLAGS.R is 1 when W is 1', { secInfo: secInfo(Flags.REG | Flags.W) }],
     ['PAGEINFO.LINADDR is in ELRANGE', { linAddr: BASE + SIZE }],
     ['PAGEINFO.LINADDR is in ELRANGE', { linAddr: BASE - 4096 }],
