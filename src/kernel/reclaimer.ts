@@ -55,12 +55,16 @@ export class Reclaimer {
     }
   }
 
-  /** What ksgxd does when it was woken. Model: at the end of an operation, not beside it. */
+  /**
+   * What ksgxd does when it was woken.
+   * Model: at the end of an operation, not beside it; so it leaves a batch of pages, or, in an EPC full of SECS and VA
+   * pages, it would take away what the operation has just brought, for ever.
+   */
   balance(): void {
     if (!this.#awake) return;
     this.#awake = false;
     const { epc } = this.#kernel;
-    while (epc.freePages < SGX_NR_HIGH_PAGES && epc.reclaimablePages > 0) this.#reclaimBatch();
+    while (epc.freePages < SGX_NR_HIGH_PAGES && epc.reclaimablePages > SGX_NR_TO_SCAN) this.#reclaimBatch();
   }
 
   /** One batch, when EPC is short: sgx_reclaim_direct. */

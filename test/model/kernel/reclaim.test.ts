@@ -170,6 +170,20 @@ describe('the reclaimer', () => {
     expect(enclave.file.pages.residentPage(pageOf(At.HOLE))).toBe(before);
   });
 
+  it.each([20, 33, 50])('makes progress where EPC is never above the watermarks: %i pages', (epcPages) => {
+    const all = created({ epcPages });
+    all.enclave.addUsualPages();
+    numbered(all, 100);
+    expect(all.enclave.init()).toBe(0);
+    all.enclave.mapUsualPages(3);
+    const left = all.process.thread().run(At.TCS, function* () {
+      let wrong = 0;
+      for (let i = 0; i < 100; i++) if ((yield* read(At.HOLE + i * PAGE + 8, 1))[0] !== i) wrong++;
+      return wrong;
+    });
+    expect(left).toEqual({ kind: 'exit', value: 0 });
+  });
+
   it('tells the trace', () => {
     const all = ready();
     const events: string[] = [];
