@@ -9,6 +9,7 @@
 #include <linux/fcntl.h>
 #include <linux/futex.h>
 #include <linux/mman.h>
+#include <linux/poll.h>
 #include <linux/prctl.h>
 #include <linux/socket.h>
 #include <linux/time_types.h>
@@ -17,7 +18,6 @@
 #define SOCK_SEQPACKET 5
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
-#define MSG_PEEK 2
 #define MSG_DONTWAIT 0x40
 #define MSG_NOSIGNAL 0x4000
 #define MSG_CMSG_CLOEXEC 0x40000000
@@ -175,9 +175,10 @@ bool signal_waits(u64 mask)
 
 static bool host_is_gone(void)
 {
-	u8 byte;
-	i64 n = sys(__NR_recvfrom, STUB_FD_CHANNEL, &byte, 1, MSG_PEEK | MSG_DONTWAIT, 0, 0);
-	return n == 0 || (n < 0 && n != -EAGAIN && n != -EINTR);
+	struct pollfd channel = { .fd = STUB_FD_CHANNEL };
+
+	/* POLLHUP, POLLERR and POLLNVAL come unasked. */
+	return sys(__NR_poll, &channel, 1, 0) > 0;
 }
 
 void __attribute__((noreturn)) die_without_host(void)

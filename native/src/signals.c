@@ -11,7 +11,7 @@
 #define PKRU_BIT 9
 
 static struct action actions[SIGNAL_COUNT];
-static u32 actions_lock;
+u32 actions_lock;
 
 static bool is_reserved(int signal) { return signal > 0 && (RESERVED_SIGNALS & SIGNAL_BIT(signal)); }
 
@@ -54,7 +54,8 @@ static i64 set_kernel_action(int signal, const struct action *wanted)
 		ours.flags |= SA_SIGINFO | SA_ONSTACK | SA_RESTORER;
 		ours.restorer = (u64)signal_restorer;
 	}
-	ours.mask = ~RESERVED_SIGNALS;
+	/* A kick waits until the handler returns: what it makes a thread do would disturb what the handler does. */
+	ours.mask = ~RESERVED_SIGNALS | SIGNAL_BIT(KICK_SIGNAL);
 	return sys(__NR_rt_sigaction, signal, &ours, 0, 8);
 }
 
@@ -322,12 +323,9 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	regs->flags &= ~(u64)(RFLAGS_DF | RFLAGS_RF | RFLAGS_TF);
 }
 
-/* Every signal that is ours comes here (signal_entry in entry.S). */
-void on_signal(int signal, siginfo_t *info, ucontext_t *uc)
+static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 {
 	struct sigcontext_64 *regs = registers(uc);
-
-	struct slot *slot = slot_of_handler(uc);
 
 	if ((signal == 11 || signal == 7) && info->si_code > 0) {
 		/* The stub's own access, possibly in a handler: to enclave memory whose page is away ... */
@@ -373,4 +371,31 @@ void on_signal(int signal, siginfo_t *info, ucontext_t *uc)
 	if (slot->inside)
 		leave_by_interrupt(slot, uc);
 	deliver(slot, signal, info, uc);
+}
+
+/*
+ * Every signal that is ours comes here (signal_entry in entry.S). Faults are never blocked, so somebody may send one of
+ * their signals while a handler runs: it is sent again when that returns.
+ */
+void on_signal(int signal, siginfo_t *info, ucontext_t *uc)
+{
+	struct slot *slot = slot_of_handler(uc);
+	u64 sent_again;
+
+	if (registers(uc)->sp - (u64)slot < STUB_MAP_SLOT_SIZE) {
+		if (info->si_code <= 0)
+			slot->postponed |= SIGNAL_BIT(signal);
+		else
+			handle(slot, signal, info, uc);
+		return;
+	}
+	handle(slot, signal, info, uc);
+	while ((sent_again = slot->postponed)) {
+		slot->postponed = 0;
+		/* Blocked until our return, which restores the mask. */
+		sys(__NR_rt_sigprocmask, 0, &sent_again, 0, 8);
+		for (int s = 1; s < SIGNAL_COUNT; s++)
+			if (sent_again & SIGNAL_BIT(s))
+				sys(__NR_tgkill, sys(__NR_getpid), sys(__NR_gettid), s);
+	}
 }

@@ -96,7 +96,7 @@ static void adopt_process(struct slot *mine)
 	process->pid = (u32)sys(__NR_getpid);
 	process->parent = parent;
 	mine->parent_pid = process->pid;
-	slots_lock = 0;
+	slots_lock = actions_lock = 0; /* other threads of the parent may have held them */
 	next_look = 0;
 	for (u32 i = 0; i < slots_used; i++)
 		SLOT(i)->tid = 0;

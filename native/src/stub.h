@@ -139,6 +139,7 @@ struct slot {
 	bool dispatching;               /* ... is on for this thread */
 	u32 retries;                    /* faults in a row that were "mended" at the same place */
 	u64 retry_at;
+	u64 postponed;                  /* signals sent while a handler ran */
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
 	u32 parent_pid;                 /* the process that claimed it: a fork child's parent */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
@@ -239,6 +240,7 @@ struct action { u64 handler, flags, restorer, mask; };
 #define RESERVED_SIGNALS (SIGNAL_BIT(4) | SIGNAL_BIT(5) | SIGNAL_BIT(7) | SIGNAL_BIT(8) | SIGNAL_BIT(11) | \
 			  SIGNAL_BIT(31) | SIGNAL_BIT(KICK_SIGNAL))
 
+extern u32 actions_lock;
 void signals_start(struct slot *slot, u64 inherited_ignored);
 u64 ignored_state(void);
 /* Makes the return from our handler enter the program's; or does what the default is. */

@@ -122,7 +122,9 @@ export class Connections {
   }
 
   #end(session: Session): void {
-    if (!this.#onReadable.delete(session.socket)) return;
+    if (session.ended) return;
+    session.ended = true;
+    this.#onReadable.delete(session.socket);
     this.#onReadable.delete(session.pidfd);
     if (this.#sessions.get(session.pid) === session) this.#sessions.delete(session.pid);
     this.#options.onEnd(session);

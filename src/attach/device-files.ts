@@ -3,7 +3,7 @@
  * mappings after close. Whether anybody still has it is asked of the kernel: the program's open file description
  * holds an exclusive flock, so our own try for it succeeds exactly when no descriptor and no mapping is left.
  */
-import { OpenFlags } from '../abi/linux.ts';
+import { OpenAccess, OpenFlags } from '../abi/linux.ts';
 import { CONTENTS_SIZE_BYTES } from './contents.ts';
 import { close, createMemfd, identify, reopen, Seal, tryLock } from './linux/files.ts';
 
@@ -25,7 +25,9 @@ export class DeviceFiles<F> {
   /** A new file and a descriptor for the program, which the caller sends and then closes. */
   create(name: string, file: F, openFlags: number): { deviceFile: DeviceFile<F>; programFd: number } {
     const first = createMemfd(name, CONTENTS_SIZE_BYTES, Seal.SHRINK | Seal.GROW);
-    const programFd = reopen(first, openFlags & OpenFlags.bit.O_ACCMODE);
+    const access = openFlags & OpenFlags.bit.O_ACCMODE;
+    // Access mode 3 is for ioctls alone, and no flock would hold on it; what is only writable cannot be mapped either.
+    const programFd = reopen(first, access === OpenFlags.bit.O_ACCMODE ? OpenAccess.O_WRONLY : access);
     if (!tryLock(programFd)) throw new Error('a fresh memfd is locked');
     const deviceFile = { file, inode: identify(first).inode, fd: first };
     this.#byInode.set(deviceFile.inode, deviceFile);

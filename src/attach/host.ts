@@ -168,7 +168,7 @@ export class Host {
       worked = true;
       for (const box of session.area.takeRequests()) {
         this.#serve(session, box);
-        if (this.#connections.find(session.pid) !== session) break;
+        if (session.ended) break;
       }
     }
     return worked;
@@ -197,7 +197,7 @@ export class Host {
     const reply = adopt(this, session, box);
     if (session.mm === undefined) return this.#connections.expel(session, 'inherited mappings that are not there');
     this.#reply(session, box, reply);
-    for (const early of session.early.splice(0)) this.#serve(session, early);
+    for (const early of session.early.splice(0)) if (!session.ended) this.#serve(session, early);
   }
 
   /** One slice of each long request. */
@@ -205,6 +205,10 @@ export class Host {
     if (this.#long.length === 0) return;
     for (const request of this.#long.splice(0)) {
       const { session, box, steps } = request;
+      if (session.ended) {
+        steps.return(DONE);
+        continue;
+      }
       session.port!.caller = box;
       const step = steps.next();
       if (step.done === true) this.#reply(session, box, step.value);

@@ -8,6 +8,7 @@ import type { EnclaveFile } from '../kernel/enclave.ts';
 import type { ProtectionRun } from '../kernel/ports.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { close } from './linux/files.ts';
+import { readOrEmpty } from './memory-map.ts';
 import type { Mailbox, SessionArea } from './session-area.ts';
 import type { TargetPort } from './target-port.ts';
 
@@ -31,6 +32,8 @@ export class Session {
   mm: Mm | undefined;
   /** Requests that came before ADOPT. */
   readonly early: Mailbox[] = [];
+  /** It is over: its descriptors are closed, and their numbers may be others' by now. */
+  ended = false;
   /** A copy of the process's userfaultfd: closing the last one would unregister its mappings. */
   uffd = -1;
   readonly #slots: EnclaveSlot[] = [];
@@ -91,10 +94,15 @@ export class Session {
     return [...this.area.boxes()].filter((box) => box.insideSlot === index);
   }
 
-  /** Whether a thread may still use rights of before the last raise: it is inside and came in earlier. */
+  /**
+   * Whether a thread may still use rights of before the last raise: it is inside, came in earlier, and runs. A stopped
+   * thread has been kicked: the kick comes before its next instruction.
+   */
   hasStaleThread(file: EnclaveFile): boolean {
     const index = this.slotOf(file.id);
-    return this.threadsInside(file.id).some((box) => box.insideGeneration !== this.publishedGeneration(index));
+    return this.threadsInside(file.id).some(
+      (box) => box.insideGeneration !== this.publishedGeneration(index) && !this.#isStopped(box.tid),
+    );
   }
 
   *enclaveRanges(): Generator<{ start: number; end: number }> {
@@ -116,6 +124,12 @@ export class Session {
   dispose(): void {
     this.area?.dispose();
     for (const fd of [this.socket, this.pidfd, this.uffd]) if (fd >= 0) close(fd);
+  }
+
+  /** SIGSTOP or a debugger; proc(5), /proc/pid/stat, state. */
+  #isStopped(tid: number): boolean {
+    const stat = readOrEmpty(`/proc/${this.pid}/task/${tid}/stat`);
+    return /^ [Tt] /.test(stat.slice(stat.lastIndexOf(')') + 1));
   }
 
   #publish(index: number): void {

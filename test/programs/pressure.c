@@ -1,16 +1,18 @@
-/* Touches every page of a 64 MiB heap twice. With an EPC smaller than that, most are evicted in between. */
+/* Touches every page of a 64 MiB heap, or its first PAGES, twice. With an EPC smaller than that, most are evicted in between. */
 #include "loader.h"
 #include "worker.h"
 
 #include <err.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static struct sgx_enclave_run run;
+static uint64_t pages = WORKER_PAGES;
 
 static uint64_t work(vdso_sgx_enter_enclave_t enter, uint64_t function, uint64_t number)
 {
-	struct work work = { function, number, 0 };
+	struct work work = { function, number, 0, pages };
 
 	run.function = 0;
 	if (enter_worker(enter, &work, &run, 2 /* EENTER */) || run.function != 4 /* EEXIT */)
@@ -25,12 +27,13 @@ int main(int count, char **arguments)
 	vdso_sgx_enter_enclave_t enter = find_enter_enclave();
 	uint64_t wrong = 0;
 
-	(void)count, (void)arguments;
+	if (count > 1)
+		pages = strtoul(arguments[1], NULL, 0);
 	run.tcs = enclave.tcs;
 	for (uint64_t seed = 1; seed <= 2; seed++) {
 		work(enter, WORK_FILL, seed);
 		wrong += work(enter, WORK_CHECK, seed);
 	}
-	printf("%d pages written and read back twice, %lu words wrong\n", WORKER_PAGES, (unsigned long)wrong);
+	printf("%lu pages written and read back twice, %lu words wrong\n", (unsigned long)pages, (unsigned long)wrong);
 	return wrong != 0;
 }

@@ -55,6 +55,10 @@ static void device_files(void)
 	check(stat("/dev/sgx_enclave", &status) == 0 && S_ISCHR(status.st_mode) && major(status.st_rdev) == 10);
 	check(fstat(fd, &status) == 0 && S_ISCHR(status.st_mode));
 	check(access("/dev/sgx_enclave", R_OK | W_OK) == 0);
+	int ioctls_only = open("/dev/sgx_enclave", 3);
+	fails(ioctl(ioctls_only, SGX_IOC_ENCLAVE_CREATE, (void *)8), EFAULT);
+	check(mmap(NULL, 4096, PROT_READ, MAP_SHARED, ioctls_only, 0) == MAP_FAILED && errno == EACCES);
+	close(ioctls_only);
 	fails(access("/dev/isgx", F_OK), ENOENT);
 	fails(open("/dev/sgx/enclave", O_RDWR), ENOENT);
 	fails(ioctl(fd, _IO(0xa4, 0x7f)), ENOTTY);
@@ -79,7 +83,7 @@ static void device_files(void)
 
 static void exceptions(void)
 {
-	struct work work = { WORK_COMPUTE, 7, 0 };
+	struct work work = { WORK_COMPUTE, 7, 0, 0 };
 	struct sgx_enclave_run run = run_work(&work, 0);
 
 	check(run.function == 4 && work.answer == compute(7));
@@ -92,7 +96,7 @@ static void exceptions(void)
 	check(run.function == 3 && run.exception_vector == 6);
 	run = run_work(&work, 0);
 	check(run.function == 2 && run.exception_vector == 13); /* CSSA has reached NSSA */
-	work = (struct work){ WORK_COMPUTE, 9, 0 };
+	work = (struct work){ WORK_COMPUTE, 9, 0, 0 };
 	run = run_work(&work, 1);
 	check(run.function == 4 && work.answer == compute(9));
 	/* A TCS that is none. */
@@ -107,7 +111,7 @@ static void exceptions(void)
 
 static void from_outside(void)
 {
-	struct work work = { WORK_WHERE, 0, 0 };
+	struct work work = { WORK_WHERE, 0, 0, 0 };
 	volatile uint64_t *heap;
 	unsigned char bytes[64], ones[64];
 	int pipes[2];
@@ -124,7 +128,7 @@ static void from_outside(void)
 	check(!memcmp(bytes, ones, sizeof bytes));
 	memset(bytes, 0, sizeof bytes);
 	__asm__ volatile("rep movsb" : : "D"(bytes), "S"(heap), "c"(sizeof bytes) : "memory");
-	work = (struct work){ WORK_READ, (uint64_t)heap, 0 };
+	work = (struct work){ WORK_READ, (uint64_t)heap, 0, 0 };
 	run_work(&work, 1);
 	check(work.answer == 0); /* what was written from outside has vanished */
 	/* Model: a system call gets EFAULT, where hardware would let it copy ones. */
@@ -136,7 +140,7 @@ static void from_outside(void)
 
 static void *spin(void *flag)
 {
-	struct work work = { WORK_SPIN, (uint64_t)flag, 0 };
+	struct work work = { WORK_SPIN, (uint64_t)flag, 0, 0 };
 	struct sgx_enclave_run run = run_work(&work, 1);
 
 	check(run.function == 4);
@@ -148,7 +152,7 @@ static volatile uint64_t handler_rip, handler_rax, handler_rbx, signals;
 static void on_alarm(int signal, siginfo_t *info, void *context)
 {
 	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-	struct work work = { WORK_COMPUTE, 5, 0 };
+	struct work work = { WORK_COMPUTE, 5, 0, 0 };
 
 	(void)signal, (void)info;
 	signals++;
@@ -166,7 +170,7 @@ static void busy_and_interrupted(void)
 {
 	struct sigaction action = { .sa_sigaction = on_alarm, .sa_flags = SA_SIGINFO };
 	struct itimerval once = { { 0, 0 }, { 0, 30000 } };
-	struct work work = { WORK_COMPUTE, 1, 0 };
+	struct work work = { WORK_COMPUTE, 1, 0, 0 };
 	volatile uint64_t flag = 0;
 	struct sgx_enclave_run run;
 	pthread_t thread;
@@ -198,7 +202,7 @@ static void busy_and_interrupted(void)
 
 static void processes(void)
 {
-	struct work work = { WORK_COMPUTE, 3, 0 };
+	struct work work = { WORK_COMPUTE, 3, 0, 0 };
 	int status;
 	pid_t pid = fork();
 

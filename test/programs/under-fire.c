@@ -26,7 +26,7 @@ static void *caller(void *argument)
 
 	for (long i = 0; i < calls_each; i++) {
 		uint64_t number = (uint64_t)i * 2 + (uintptr_t)argument;
-		struct work work = { WORK_COMPUTE, number, 0 };
+		struct work work = { WORK_COMPUTE, number, 0, 0 };
 
 		if (enter_worker(enter, &work, &run, 2) || run.function != 4) {
 			if (!__atomic_fetch_add(&strange, 1, __ATOMIC_RELAXED))
@@ -37,7 +37,7 @@ static void *caller(void *argument)
 		}
 		if (i % 16 == 0) {
 			/* Vector registers across whatever interrupts. */
-			work = (struct work){ WORK_VECTOR, 500, 0 };
+			work = (struct work){ WORK_VECTOR, 500, 0, 0 };
 			if (enter_worker(enter, &work, &run, 2) || work.answer)
 				__atomic_fetch_add(&wrong, 1, __ATOMIC_RELAXED);
 			continue;

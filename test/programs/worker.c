@@ -50,19 +50,20 @@ static uint64_t vectors(uint64_t seed, uint64_t rounds)
 
 void enclave_main(struct work *work)
 {
-	uint64_t number = *(volatile uint64_t *)&work->number, answer = 0;
+	uint64_t number = *(volatile uint64_t *)&work->number, other = *(volatile uint64_t *)&work->other, answer = 0;
+	uint64_t pages = other && other < WORKER_PAGES ? other : WORKER_PAGES;
 
 	switch (*(volatile uint64_t *)&work->function) {
 	case WORK_COMPUTE:
 		answer = compute(number);
 		break;
 	case WORK_FILL:
-		for (uint64_t page = 0; page < WORKER_PAGES; page++)
+		for (uint64_t page = 0; page < pages; page++)
 			for (uint64_t at = 0; at < 512; at += 7)
 				heap_page(page)[at] = word(number, page, at);
 		break;
 	case WORK_CHECK:
-		for (uint64_t page = 0; page < WORKER_PAGES; page++)
+		for (uint64_t page = 0; page < pages; page++)
 			for (uint64_t at = 0; at < 512; at += 7)
 				answer += heap_page(page)[at] != word(number, page, at);
 		break;
@@ -87,6 +88,10 @@ void enclave_main(struct work *work)
 		break;
 	case WORK_WHERE:
 		answer = (uint64_t)heap_page(0);
+		break;
+	case WORK_COUNT:
+		while (!*(volatile uint64_t *)other)
+			++*(volatile uint64_t *)number;
 		break;
 	}
 	work->answer = answer;

@@ -19,10 +19,12 @@ enum {
 	WORK_READ = 8,    /* answer = *(uint64_t *)number, any address */
 	WORK_WHERE = 9,   /* answer = address of the heap */
 	WORK_VECTOR = 10, /* answer = AVX registers that did not keep what was put there, while `number` rounds went by */
+	WORK_COUNT = 11,  /* ++*(uint64_t *)number until *(uint64_t *)other is not 0 */
 };
 
 struct work {
 	uint64_t function, number, answer;
+	uint64_t other; /* FILL, CHECK: how many pages, 0 = all */
 };
 
 struct sgx_enclave_run;

@@ -10,7 +10,7 @@ const commands = [
   ['under-fire', '100000000'],
 ] as const;
 /** Building the enclave of test/programs takes about a second with this EPC. */
-const LONGEST_MS = 3000;
+const LONGEST_MS = 2000;
 
 /** A moment: which program, when after its start, and whether the trace is on (which sends every entry to the host). */
 interface Moment {

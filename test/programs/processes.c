@@ -1,0 +1,310 @@
+/* Processes and threads that share an enclave in every unkind way: forks, execs, orphans, stops, cut rights. */
+#define _GNU_SOURCE
+#include "odd.h"
+
+#include <err.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PAGE 4096UL
+
+struct board { volatile uint64_t stop, count, calls, vector, ready; };
+static struct board *board;
+
+static int wait_for(pid_t pid)
+{
+	int status = -1;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	return status;
+}
+
+static void *spin(void *unused)
+{
+	struct work work = { .function = WORK_SPIN, .number = (uint64_t)&board->stop };
+
+	board->ready = 1;
+	check(run_work(&work, 1).function == 4);
+	return unused;
+}
+
+static void *call_on(void *unused)
+{
+	while (!board->stop) {
+		check(compute_once(board->calls, 0));
+		board->calls++;
+	}
+	return unused;
+}
+
+static pthread_t start(void *(*function)(void *))
+{
+	pthread_t thread;
+
+	memset(board, 0, sizeof *board);
+	if (pthread_create(&thread, NULL, function, NULL))
+		err(1, "pthread_create");
+	return thread;
+}
+
+static void stop(pthread_t thread)
+{
+	board->stop = 1;
+	pthread_join(thread, NULL);
+}
+
+static void many_children(void)
+{
+	pid_t children[200];
+
+	for (int i = 0; i < 200; i++) {
+		children[i] = fork();
+		if (children[i] == 0)
+			_exit(!compute_once((uint64_t)i, i % 2));
+		check(children[i] > 0);
+	}
+	for (int i = 0; i < 200; i++)
+		check(wait_for(children[i]) == 0);
+}
+
+/* Threads enter, fault and change handlers and mappings while another one forks. */
+static void *change(void *unused)
+{
+	struct sigaction action = { .sa_handler = SIG_IGN };
+
+	while (!board->stop) {
+		void *at = (void *)(heap + 100 * PAGE), *page = mmap(at, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, device, 0);
+		check(page == at);
+		sigaction(SIGUSR2, &action, NULL);
+		munmap(page, PAGE);
+	}
+	return unused;
+}
+
+static void forks_and_threads(void)
+{
+	pthread_t caller = start(call_on), changer;
+
+	pthread_create(&changer, NULL, change, NULL);
+	for (int i = 0; i < 300; i++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct sigaction action = { .sa_handler = SIG_IGN };
+			alarm(20);
+			sigaction(SIGUSR1, &action, NULL);
+			_exit(i % 2 ? 0 : !compute_once((uint64_t)i, 1));
+		}
+		int status = wait_for(pid);
+		check(status == 0);
+	}
+	board->stop = 1;
+	pthread_join(changer, NULL);
+	stop(caller);
+	check(board->calls > 0);
+}
+
+/* A thread that ends inside leaves its TCS with a frame in use, and there are two: a new enclave for each. */
+static void exec_with_threads_inside(void)
+{
+	for (int i = 0; i < 6; i++) {
+		load();
+		pid_t pid = fork();
+		if (pid == 0) {
+			start(i % 2 ? spin : call_on);
+			usleep((useconds_t)(rand() % 5000));
+			execl("/bin/sh", "sh", "-c", "test -c /dev/sgx_enclave", NULL);
+			_exit(127);
+		}
+		check(wait_for(pid) == 0);
+		check(compute_once(1, 0) && compute_once(2, 1));
+	}
+}
+
+static void killed_inside(void)
+{
+	for (int i = 0; i < 6; i++) {
+		load();
+		pid_t pid = fork();
+		if (pid == 0) {
+			start(i % 2 ? spin : call_on);
+			pause();
+		}
+		usleep((useconds_t)(rand() % 20000));
+		kill(pid, SIGKILL);
+		check(wait_for(pid) == SIGKILL);
+		check(compute_once(3, 0) && compute_once(4, 1));
+	}
+}
+
+static struct sgx_enclave_run count_inside(void)
+{
+	struct work work = { .function = WORK_COUNT, .number = heap, .other = (uint64_t)&board->stop };
+
+	board->ready = 1;
+	return run_work(&work, 1);
+}
+
+static uint64_t counter(void)
+{
+	struct work work = { .function = WORK_READ, .number = heap };
+
+	check(run_work(&work, 0).function == 4);
+	return work.answer;
+}
+
+static void restrict_to(uint64_t permissions)
+{
+	struct sgx_enclave_restrict_permissions request = { .offset = heap - (uint64_t)enclave.base, .length = PAGE,
+		.permissions = permissions };
+
+	check(ioctl(device, SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS, &request) == 0 && request.result == 0);
+}
+
+/* A child writes from inside while the parent takes the right: once the ioctl has returned no write may land. */
+static void rights_cut(int stopped)
+{
+	pid_t pid;
+
+	load();
+	memset(board, 0, sizeof *board);
+	pid = fork();
+	if (pid == 0) {
+		struct sgx_enclave_run run = count_inside();
+		_exit(!(run.function == 3 && run.exception_vector == 14 && run.exception_addr == heap));
+	}
+	while (!board->ready)
+		usleep(1000);
+	while (counter() == 0)
+		usleep(1000);
+	if (stopped)
+		kill(pid, SIGSTOP), usleep(10000);
+	struct timeval before, after;
+	gettimeofday(&before, NULL);
+	restrict_to(1 /* R */);
+	uint64_t count = counter();
+	gettimeofday(&after, NULL);
+	check(after.tv_sec - before.tv_sec < 2); /* it did not wait for the stopped one */
+	usleep(20000);
+	check(counter() == count);
+	if (stopped) {
+		kill(pid, SIGCONT);
+		usleep(20000);
+		check(counter() == count);
+	}
+	check(wait_for(pid) == 0);
+}
+
+static void rights_cut_of_running(void) { rights_cut(0); }
+static void rights_cut_of_stopped(void) { rights_cut(1); }
+
+static void on_alarm(int signal)
+{
+	char local;
+	extern char alternate[65536];
+
+	(void)signal;
+	board->count++;
+	if (&local < alternate || &local >= alternate + sizeof alternate)
+		board->vector++;
+}
+char alternate[65536];
+
+static void alternate_stack(void)
+{
+	struct sigaction action = { .sa_handler = on_alarm, .sa_flags = SA_ONSTACK | SA_RESTART };
+	struct itimerval timer = { { 0, 100 }, { 0, 100 } };
+	stack_t stack = { .ss_sp = alternate, .ss_size = sizeof alternate }, none = { .ss_flags = SS_DISABLE };
+
+	memset(board, 0, sizeof *board);
+	check(sigaltstack(&stack, NULL) == 0);
+	sigaction(SIGALRM, &action, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	for (uint64_t i = 0; i < 20000; i++)
+		check(compute_once(i, 0));
+	timer = (struct itimerval){ 0 };
+	setitimer(ITIMER_REAL, &timer, NULL);
+	check(sigaltstack(&none, NULL) == 0);
+	check(board->count > 0 && board->vector == 0);
+}
+
+static void on_sent(int signal) { (void)signal; board->count++; }
+
+static void *send_faults(void *main_thread)
+{
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
+
+	for (uint64_t i = 0; !board->stop; i++) {
+		pthread_kill(*(pthread_t *)main_thread, faults[i % 5]);
+		usleep(30);
+	}
+	return NULL;
+}
+
+/* Signals of faults that somebody sends, while calls are made that the stub serves in handlers of its own. */
+static void sent_faults(void)
+{
+	struct sigaction action = { .sa_handler = on_sent, .sa_flags = SA_RESTART }, fresh = { .sa_handler = SIG_DFL };
+	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP };
+	pthread_t self = pthread_self(), sender;
+
+	memset(board, 0, sizeof *board);
+	for (int i = 0; i < 5; i++)
+		sigaction(faults[i], &action, NULL);
+	pthread_create(&sender, NULL, send_faults, &self);
+	for (uint64_t i = 0; i < 3000; i++) {
+		void *at = (void *)(heap + 100 * PAGE);
+
+		check(compute_once(i, 0));
+		check(mprotect(at, PAGE, PROT_READ) == 0 && mprotect(at, PAGE, PROT_READ | PROT_WRITE) == 0);
+	}
+	stop(sender);
+	for (int i = 0; i < 5; i++)
+		sigaction(faults[i], &fresh, NULL);
+	check(board->count > 100);
+}
+
+/* The last scenario: this process ends, its child goes on with the enclave. */
+static void orphan(void)
+{
+	pid_t parent = getpid(), pid = fork();
+
+	if (pid == 0) {
+		while (getppid() == parent)
+			usleep(1000);
+		usleep(50000);
+		for (uint64_t i = 0; i < 1000; i++)
+			check(compute_once(i, 0));
+		printf("orphan: %d failed\n", failures);
+		fflush(stdout);
+		_exit(failures != 0);
+	}
+}
+
+int main(int count, char **names)
+{
+	static const struct scenario scenarios[] = {
+		{ "many-children", many_children },
+		{ "forks-and-threads", forks_and_threads },
+		{ "exec-with-threads-inside", exec_with_threads_inside },
+		{ "killed-inside", killed_inside },
+		{ "alternate-stack", alternate_stack },
+		{ "sent-faults", sent_faults },
+		{ "rights-cut-of-running", rights_cut_of_running },
+		{ "rights-cut-of-stopped", rights_cut_of_stopped },
+		{ "orphan", orphan },
+	};
+
+	(void)count;
+	board = shared_page();
+	return run_scenarios(scenarios, sizeof scenarios / sizeof *scenarios, names);
+}
