@@ -96,20 +96,13 @@ static i64 connect_to_host(void)
 		return -EINVAL;
 	memcpy(address.name + 1, launch.socket, length);
 	i64 r = sys(__NR_connect, fd, &address, 2 + 1 + length);
-	if (!r)
-		r = sys(__NR_dup3, fd, STUB_FD_CHANNEL, O_CLOEXEC);
-	if (r == -EBADF) {
-		/* The soft limit is below our descriptors: lift it for a moment. */
-		u64 old[2], lifted[2];
-		sys(__NR_prlimit64, 0, 7, 0, old);
-		lifted[0] = STUB_FD_UFFD + 1;
-		lifted[1] = old[1];
-		sys(__NR_prlimit64, 0, 7, lifted, 0);
-		r = sys(__NR_dup3, fd, STUB_FD_CHANNEL, O_CLOEXEC);
-		sys(__NR_prlimit64, 0, 7, old, 0);
+	if (r) {
+		sys(__NR_close, fd);
+		return r;
 	}
-	sys(__NR_close, fd);
-	return is_error(r) ? r : 0;
+	if (is_error(keep_descriptor(fd, STUB_FD_CHANNEL, O_CLOEXEC)))
+		die(NO_DESCRIPTORS);
+	return 0;
 }
 
 static bool open_session(void)

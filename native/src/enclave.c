@@ -174,6 +174,7 @@ bool on_enclu(struct slot *slot, ucontext_t *uc)
 
 	if (!is_enclu(slot, regs->ip))
 		return false;
+	slot->retries = 0;
 	if (slot->inside) {
 		if (leaf == ENCLU_EEXIT)
 			exit_enclave(slot, uc);

@@ -23,6 +23,7 @@ void leave_state(struct slot *slot)
 	wrgsbase(slot->host_gs);
 	__atomic_store_n(&record->inside, 0, __ATOMIC_RELEASE);
 	slot->inside = 0;
+	slot->entry_frame = NULL; /* last: until here a signal undoes the entry */
 }
 
 /*
@@ -83,8 +84,10 @@ void prepare_entry(struct entry_frame *frame)
 	    (session->flags & SESSION_FLAGS_TRACE))
 		return;
 	slot->entry_frame = frame;
-	if (!take_state(slot, entry, frame->rcx, &stale))
+	if (!take_state(slot, entry, frame->rcx, &stale)) {
+		slot->entry_frame = NULL;
 		return;
+	}
 	u32 cssa = slot->tcs->cssa;
 	if (cssa >= entry->record.nssa) {
 		leave_state(slot);
@@ -102,7 +105,7 @@ void prepare_entry(struct entry_frame *frame)
 	wrfsbase(entry->record.base + entry->record.ofs_base);
 }
 
-/* Inside an enclave, yet the next instruction is the stub's: only an entry before its jump looks so. */
+/* With an entry begun: the next instruction is the stub's, so it has not jumped yet. */
 bool in_entry(u64 rip)
 {
 	return rip - STUB_MAP_IMAGE < STUB_MAP_IMAGE_SIZE;
@@ -113,9 +116,13 @@ void undo_entry(struct slot *slot, ucontext_t *uc)
 	struct sigcontext_64 *regs = registers(uc);
 	struct entry_frame *frame = slot->entry_frame;
 
-	open_memory();
-	leave_state(slot);
+	/* Before its first change there is nothing to take back; it starts anew all the same. */
+	if (slot->inside) {
+		open_memory();
+		leave_state(slot);
+	}
 	frame_key(uc, false);
+	slot->entry_frame = NULL;
 	regs->ax = ENCLU_EENTER;
 	regs->bx = frame->rbx;
 	regs->cx = (u64)vdso_enclu;

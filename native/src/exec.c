@@ -214,14 +214,6 @@ void absolute_path(int fd, const char *name, char *to)
 		to[length] = 0;
 }
 
-/* The slot we run on, or NULL in the loader, before the program. */
-static struct slot *running_slot(void)
-{
-	u64 index = ((u64)__builtin_frame_address(0) - STUB_MAP_SLOTS) / STUB_MAP_SLOT_SIZE;
-
-	return index < STUB_MAP_SLOT_COUNT ? SLOT(index) : NULL;
-}
-
 /* A place for more pointers than the stack has room for. */
 static u64 huge_argv_address(void)
 {

@@ -22,6 +22,10 @@ static u64 inode_of(struct slot *slot, u64 fd)
 
 i64 open_device(struct trap *trap, u32 node, u64 flags)
 {
+	if (flags & O_DIRECTORY)
+		return -ENOTDIR;
+	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
+		return -EEXIST;
 	second_filter();
 	return ask_for_descriptor(trap->slot, OP_OPEN, node, flags, flags & O_CLOEXEC);
 }
@@ -116,6 +120,7 @@ static i64 map_device(struct trap *trap, u64 inode)
 		at = (u64)r;
 	}
 	/* The protections that come with the answer are for the mapping that is made next. */
+	open_userfault();
 	r = ask_unsettled(slot, OP_MMAP, inode, at, size, prot, flags);
 	if (!r) {
 		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_SHARED | MAP_FIXED, (i32)trap->args[4], at);

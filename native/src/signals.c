@@ -74,15 +74,14 @@ void signals_start(struct slot *slot, u64 inherited_ignored)
 	}
 	sys(__NR_rt_sigprocmask, 0, 0, &mask, 8);
 	slot->blocked = mask & RESERVED_SIGNALS;
-	mask &= ~RESERVED_SIGNALS;
+	slot->mask = mask &= ~RESERVED_SIGNALS;
 	sys(__NR_rt_sigprocmask, 2, &mask, 0, 8);
 }
 
 u64 ignored_state(void)
 {
 	u64 state = 0;
-	struct slot *slot = SLOT(((u64)__builtin_frame_address(0) - STUB_MAP_SLOTS) / STUB_MAP_SLOT_SIZE);
-	struct action *now = table(slot, false);
+	struct action *now = table(running_slot(), false);
 
 	for (int signal = 1; signal < SIGNAL_COUNT; signal++)
 		if (is_reserved(signal) && now[signal].handler == 1)
@@ -105,9 +104,11 @@ i64 trap_rt_sigaction(struct trap *trap)
 	old = now[signal];
 	if (trap->args[1]) {
 		wanted.mask &= ~(SIGNAL_BIT(9) | SIGNAL_BIT(19));
+		/* The table first: a signal that comes in between must not find the kernel ahead of it. */
+		now[signal] = wanted;
 		r = signal == KICK_SIGNAL ? 0 : set_kernel_action(signal, &wanted);
-		if (!r)
-			now[signal] = wanted;
+		if (r)
+			now[signal] = old;
 	}
 	unlock(&actions_lock);
 	if (!r && trap->args[2] && copy_user((void *)trap->args[2], &old, sizeof old))
@@ -271,7 +272,8 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	struct sigcontext_64 *regs = registers(uc);
 	struct action *now = table(slot, false), action = now[signal];
 	u64 size = 0, *xstate = frame_xstate(uc, &size), sp, at;
-	bool sent = info->si_code <= 0;
+	bool fault = is_reserved(signal) && info->si_code > 0;
+	bool entering = false, overflow;
 	struct frame frame;
 
 	if (slot->restart_at) {
@@ -282,9 +284,9 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 		}
 		slot->restart_at = 0;
 	}
-	if (is_reserved(signal) && !sent && (slot->blocked & SIGNAL_BIT(signal)))
+	if (fault && (slot->blocked & SIGNAL_BIT(signal)))
 		action.handler = 0; /* the kernel kills for a fault whose signal is blocked */
-	if (action.handler == 1 && sent)
+	if (action.handler == 1 && !fault)
 		return;
 	if (action.handler <= 1) {
 		by_default(signal, info, uc);
@@ -293,10 +295,12 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 
 	sp = regs->sp - 128;
 	if ((action.flags & SA_ONSTACK) && !(slot->altstack.flags & SS_DISABLE) && !on_altstack(&slot->altstack, regs->sp))
-		sp = slot->altstack.sp + slot->altstack.size;
+		entering = true, sp = slot->altstack.sp + slot->altstack.size;
 	if (xstate)
 		sp = ALIGN_DOWN(sp - size, 64);
 	at = ALIGN_DOWN(sp - sizeof frame, 16) - 8;
+	/* As the kernel: a frame that would leave the alternate stack at its bottom is a stack overflow. */
+	overflow = (entering || on_altstack(&slot->altstack, regs->sp)) && at <= slot->altstack.sp;
 
 	memcpy(&frame.uc, uc, sizeof *uc);
 	memcpy(&frame.info, info, sizeof *info);
@@ -304,7 +308,7 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	((struct sigcontext_64 *)&frame.uc.uc_mcontext)->fpstate = xstate ? sp : 0;
 	/* The alternate stack is ours whenever the kernel looks. */
 	frame.uc.uc_stack = uc->uc_stack;
-	if ((xstate && copy_user((void *)sp, xstate, size)) || copy_user((void *)at, &frame, sizeof frame)) {
+	if (overflow || (xstate && copy_user((void *)sp, xstate, size)) || copy_user((void *)at, &frame, sizeof frame)) {
 		by_default(11, info, uc);
 		sys(__NR_tgkill, sys(__NR_getpid), sys(__NR_gettid), 11);
 		return;
@@ -321,6 +325,13 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	regs->dx = at + __builtin_offsetof(struct frame, uc);
 	regs->ax = 0;
 	regs->flags &= ~(u64)(RFLAGS_DF | RFLAGS_RF | RFLAGS_TF);
+}
+
+/* The signal is the program's, too (SIGRTMAX): ours come from the channel's descriptor or from the host. */
+static bool is_kick(const siginfo_t *info)
+{
+	return info->si_code > 0 || !process->connected ||
+	       (info->si_code == -6 /* SI_TKILL */ && (!info->si_pid || (u32)info->si_pid == session->host_pid));
 }
 
 static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
@@ -345,14 +356,14 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 	slot->mask = *mask_of(uc);
 	if (slot->inside)
 		open_memory();
-	if (slot->inside && in_entry(regs->ip))
+	if (slot->entry_frame && in_entry(regs->ip))
 		undo_entry(slot, uc);
 	if (signal == 31) {
 		on_sigsys(slot, info, uc);
 		return;
 	}
 	leave_trampoline(uc);
-	if (signal == KICK_SIGNAL) {
+	if (signal == KICK_SIGNAL && is_kick(info)) {
 		host_signal();
 		if (slot->inside)
 			catch_up(slot);

@@ -8,6 +8,7 @@
 _Static_assert(sizeof(struct slot) <= 512, "the header leaves the slot to the stack");
 
 static u32 slots_lock, slots_used, next_look;
+static u32 own_pid; /* survives fork, unlike process->pid */
 /* Last slot seen for a thread id; a hint, always verified. */
 static u16 hints[4096];
 #define HINT(tid) hints[(tid) % ARRAY_LENGTH(hints)]
@@ -20,7 +21,8 @@ static u64 stack_of(struct slot *slot)
 void slots_start(void)
 {
 	u64 size = (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE;
-	i64 at = sys(__NR_mmap, STUB_MAP_SLOTS, size, PROT_READ | PROT_WRITE,
+	/* Reserved; each slot becomes memory when it is first claimed. */
+	i64 at = sys(__NR_mmap, STUB_MAP_SLOTS, size, PROT_NONE,
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
 	if (at != STUB_MAP_SLOTS)
 		die("no room for signal stacks at the stub's address");
@@ -28,7 +30,7 @@ void slots_start(void)
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	if (at != STUB_MAP_PROCESS || sys(__NR_madvise, STUB_MAP_PROCESS, PAGE, MADV_WIPEONFORK))
 		die("no page that fork wipes (needs Linux 4.14)");
-	process->pid = (u32)sys(__NR_getpid);
+	process->pid = own_pid = (u32)sys(__NR_getpid);
 }
 
 static bool is_dead(struct slot *slot)
@@ -42,6 +44,9 @@ static struct slot *claim(u32 tid)
 	struct slot *found = NULL;
 
 	lock(&slots_lock);
+	/* A thread id that is used again: its former slot, whose stack nobody needs any more. */
+	if (slots_used && SLOT(HINT(tid))->tid == tid)
+		found = SLOT(HINT(tid));
 	for (u32 tries = 0; tries < 8 && tries < slots_used && !found; tries++) {
 		struct slot *slot = SLOT(next_look++ % slots_used);
 		if (!slot->tid || is_dead(slot))
@@ -54,6 +59,8 @@ static struct slot *claim(u32 tid)
 		if (slots_used == STUB_MAP_SLOT_COUNT)
 			die("more threads than the stub has room for");
 		found = SLOT(slots_used);
+		if (sys(__NR_mprotect, found, STUB_MAP_SLOT_SIZE, PROT_READ | PROT_WRITE))
+			die("no memory for another thread's signal stack");
 		found->index = slots_used++;
 	}
 	u32 index = found->index;
@@ -68,8 +75,19 @@ static struct slot *claim(u32 tid)
 
 struct slot *slot_of_thread(u32 tid)
 {
+	if (HINT(tid) >= slots_used)
+		return NULL;
 	struct slot *slot = SLOT(HINT(tid));
 	return slot->tid == tid ? slot : NULL;
+}
+
+struct slot *running_slot(void)
+{
+	u64 at = (u64)__builtin_frame_address(0) - STUB_MAP_SLOTS;
+
+	if (at < (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE)
+		return SLOT(at / STUB_MAP_SLOT_SIZE);
+	return slot_of_thread((u32)sys(__NR_gettid));
 }
 
 static void use_stack(struct slot *slot, struct altstack *stack)
@@ -88,23 +106,22 @@ struct slot *first_slot(void)
 	return slot;
 }
 
-/* A fork child: this thread is the only one, on its copy of the parent's slot. Nothing shared is its own. */
+/* A fork child: nothing shared is its own. `mine`: the only thread's slot, a copy of the parent's, if it has one. */
 static void adopt_process(struct slot *mine)
 {
-	u32 parent = mine->parent_pid;
-
-	process->pid = (u32)sys(__NR_getpid);
-	process->parent = parent;
-	mine->parent_pid = process->pid;
+	process->parent = own_pid;
+	process->pid = own_pid = (u32)sys(__NR_getpid);
 	slots_lock = actions_lock = 0; /* other threads of the parent may have held them */
 	next_look = 0;
 	for (u32 i = 0; i < slots_used; i++)
 		SLOT(i)->tid = 0;
+	enclaves_forget();
+	if (!mine)
+		return;
 	mine->tid = (u32)sys(__NR_gettid);
 	mine->vfork_pid = 0;
 	mine->dispatching = false; /* the kernel does not hand it on */
 	HINT(mine->tid) = (u16)mine->index;
-	enclaves_forget();
 }
 
 struct slot *slot_of_handler(ucontext_t *uc)
@@ -120,11 +137,10 @@ struct slot *slot_of_handler(ucontext_t *uc)
 	}
 	/* A thread's first trap: it has no alternate stack yet. The frame we return through gives it ours. */
 	if (!process->pid)
-		die("a process without its thread's signal stack");
-	slot = slot_of_thread((u32)sys(__NR_gettid));
-	if (!slot)
-		slot = claim((u32)sys(__NR_gettid));
+		adopt_process(NULL);
+	slot = claim((u32)sys(__NR_gettid));
 	use_stack(slot, (struct altstack *)&uc->uc_stack);
-	slot->parent_pid = process->pid;
+	/* At once, too: what comes while this handler runs must find it. */
+	sys(__NR_sigaltstack, &uc->uc_stack, 0);
 	return slot;
 }

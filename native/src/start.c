@@ -57,26 +57,33 @@ static void learn_xsave(void)
 		}
 }
 
-/* Three high descriptors of our own. A low soft limit is lifted while they are made, and put back. */
-static void reserve_descriptors(void)
+/* Moves `fd` to one of our high numbers. A limit below them is lifted for that moment, the hard one if we may. */
+i64 keep_descriptor(i64 fd, i32 as, u32 flags)
 {
 	struct rlimit old = { 0, 0 }, lifted;
-	i64 fd;
+	i64 r = sys(__NR_dup3, fd, as, flags);
 
+	if (r == -EBADF) {
+		sys(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &old);
+		lifted.rlim_cur = STUB_FD_UFFD + 1;
+		lifted.rlim_max = old.rlim_max > lifted.rlim_cur ? old.rlim_max : lifted.rlim_cur;
+		sys(__NR_prlimit64, 0, RLIMIT_NOFILE, &lifted, 0);
+		r = sys(__NR_dup3, fd, as, flags);
+		sys(__NR_prlimit64, 0, RLIMIT_NOFILE, &old, 0);
+	}
+	sys(__NR_close, fd);
+	return r;
+}
+
+static void keep_loader(void)
+{
 	if (launch.state & STATE_FILTERED)
 		return;
-	sys(__NR_prlimit64, 0, RLIMIT_NOFILE, 0, &old);
-	fd = sys(__NR_open, "/proc/self/exe", O_RDONLY | O_CLOEXEC, 0);
+	i64 fd = sys(__NR_open, "/proc/self/exe", O_RDONLY | O_CLOEXEC, 0);
 	if (is_error(fd))
 		die("cannot open /proc/self/exe; is /proc mounted?");
-	lifted = old;
-	if (lifted.rlim_cur <= STUB_FD_UFFD)
-		lifted.rlim_cur = STUB_FD_UFFD + 1;
-	sys(__NR_prlimit64, 0, RLIMIT_NOFILE, &lifted, 0);
-	if (is_error(sys(__NR_dup3, fd, STUB_FD_LOADER, 0)))
-		die("needs descriptors 1021 to 1023: raise the limit of open files (ulimit -Hn)");
-	sys(__NR_prlimit64, 0, RLIMIT_NOFILE, &old, 0);
-	sys(__NR_close, fd);
+	if (is_error(keep_descriptor(fd, STUB_FD_LOADER, 0)))
+		die(NO_DESCRIPTORS);
 }
 
 static void filter(const struct sock_filter *code, u16 length, u32 flags)
@@ -119,12 +126,11 @@ static void allocate_key(void)
 void stub_start(void)
 {
 	second_filter_on = launch.state & STATE_FILTERED_TWICE;
-	reserve_descriptors();
+	keep_loader();
 	learn_xsave();
 	slots_start();
 	allocate_key();
 	struct slot *slot = first_slot();
-	slot->parent_pid = process->pid;
 	signals_start(slot, launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
 	if (session_open(slot))
 		sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);

@@ -83,6 +83,8 @@ static inline struct sigcontext_64 *registers(ucontext_t *uc) { return (struct s
 /* ---- start.c: what every image needs before the program runs -------------------------------------------------- */
 
 void stub_start(void);                          /* before the program is mapped */
+#define NO_DESCRIPTORS "needs descriptors 1021 to 1023: raise the limit of open files (ulimit -n)"
+i64 keep_descriptor(i64 fd, i32 as, u32 flags); /* as one of ours; closes fd */
 void second_filter(void);                       /* at the first open or mapping of a device */
 extern bool second_filter_on;
 void __attribute__((noreturn)) die(const char *reason);  /* "vitrine: REASON" on standard error, then SIGKILL */
@@ -141,7 +143,6 @@ struct slot {
 	u64 retry_at;
 	u64 postponed;                  /* signals sent while a handler ran */
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
-	u32 parent_pid;                 /* the process that claimed it: a fork child's parent */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
 	struct action *overlay;
 	struct {
@@ -158,6 +159,7 @@ struct slot {
 void slots_start(void);
 struct slot *first_slot(void);                  /* the main thread's */
 struct slot *slot_of_handler(ucontext_t *uc);   /* first thing in a handler; adopts threads and fork children */
+struct slot *running_slot(void);                /* of the calling thread, by its stack or its id; NULL: none yet */
 struct slot *slot_of_thread(u32 tid);           /* outside handlers, by a hint table; NULL when not known */
 
 /* ---- channel.c: the host -------------------------------------------------------------------------------------- */
@@ -192,6 +194,7 @@ i64 ask_unsettled(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e);
 void settle(struct slot *slot);                 /* ... applies them */
 void discard(struct slot *slot);                /* ... or forgets them: the mapping did not come about */
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
+i64 send_descriptor(i32 fd);
 void __attribute__((noreturn)) die_without_host(void);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
 void lock(u32 *word);
@@ -207,7 +210,8 @@ void vma_remove(u64 start, u64 size);
 void vma_protect(u64 start, u64 size, u32 prot);
 /* Calls `each` for the pieces of a range, enclave or not, in order; stops at the first error. */
 i64 vma_pieces(u64 start, u64 size, i64 (*each)(u64 start, u64 size, bool enclave, u64 argument), u64 argument);
-i64 register_range(u64 start, u64 size); /* holes there shall be SIGBUS */
+void open_userfault(void);
+i64 register_range(u64 start, u64 size);        /* holes there shall be SIGBUS */
 void vmas_introduce(struct slot *slot);         /* Op.ADOPT, in a fork child */
 
 /* ---- trap.c, calls.c, files.c: trapped system calls -------------------------------------------------------------- */

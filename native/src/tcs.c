@@ -39,6 +39,7 @@ static u64 map_alias(struct slot *slot, u32 enclave)
 	i64 fd = ask_for_descriptor(slot, OP_ALIAS, enclave, 0, true);
 	if (is_error(fd))
 		die("the host did not give the enclave's memory");
+	open_userfault();
 	i64 at = sys(__NR_mmap, 0, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, base);
 	sys(__NR_close, fd);
 	if (is_error(at) || protect(at, size, PROT_READ | PROT_WRITE) || register_range(at, size))

@@ -95,6 +95,8 @@ static void dispatch(struct slot *slot, siginfo_t *info, ucontext_t *uc)
 	struct trap trap = { .slot = slot, .uc = uc, .nr = nr,
 			     .args = { regs->di, regs->si, regs->dx, regs->r10, regs->r8, regs->r9 } };
 
+	slot->restart_at = 0;
+	slot->retries = 0;
 	/* int 0x80 and x32 are no way around: the kernel has no such calls, as far as the program can tell. */
 	if (info->si_arch != AUDIT_ARCH_X86_64 || nr >= ARRAY_LENGTH(handlers) || !handlers[nr]) {
 		regs->ax = (u64)-ENOSYS;
@@ -131,7 +133,7 @@ void on_sigsys(struct slot *slot, siginfo_t *info, ucontext_t *uc)
 		regs->ax = (u32)info->si_syscall;
 		return;
 	}
-	if (info->si_code != SYS_SECCOMP_CODE) {
+	if (info->si_code != SYS_SECCOMP_CODE || info->si_errno != TRAP_MARK) {
 		deliver(slot, 31, info, uc);
 		return;
 	}

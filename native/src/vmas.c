@@ -16,8 +16,6 @@ static volatile u32 vma_count;
 static volatile u64 lowest = ~0UL, highest;
 #define vma_lock process->vma_lock
 
-i64 send_descriptor(i32 fd);
-
 bool is_enclave_range(u64 start, u64 size)
 {
 	u64 end = start + size;
@@ -142,33 +140,29 @@ i64 vma_pieces(u64 start, u64 size, i64 (*each)(u64, u64, bool, u64), u64 argume
 
 /* ---- holes under userfaultfd: a touch of one is SIGBUS, there are no events to read ---- */
 
-static bool open_userfault(void)
+/* Before the first mapping of a process, and before an answer waits to be settled: it takes the channel's lock. */
+void open_userfault(void)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_SIGBUS | UFFD_FEATURE_MISSING_SHMEM };
-	i64 fd = sys(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
 
-	if (is_error(fd) || sys(__NR_ioctl, fd, UFFDIO_API, &api))
-		return false;
-	if (is_error(sys(__NR_dup3, fd, STUB_FD_UFFD, O_CLOEXEC)))
-		return false;
-	sys(__NR_close, fd);
-	/* The host keeps one, too: closing the last would unregister everything. */
 	lock(&process->lock);
-	send_descriptor(STUB_FD_UFFD);
+	if (!process->userfault) {
+		i64 fd = sys(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+		if (is_error(fd) || sys(__NR_ioctl, fd, UFFDIO_API, &api))
+			die("userfaultfd is not available; a container profile or an old kernel (before 5.11) forbids it");
+		if (is_error(keep_descriptor(fd, STUB_FD_UFFD, O_CLOEXEC)))
+			die(NO_DESCRIPTORS);
+		/* The host keeps one, too: closing the last would unregister everything. */
+		send_descriptor(STUB_FD_UFFD);
+		process->userfault = 1;
+	}
 	unlock(&process->lock);
-	return true;
 }
 
-/* Asks the host nothing: the protections of its last answer may not have been applied yet. */
 i64 register_range(u64 start, u64 size)
 {
 	struct uffdio_register range = { .range = { start, size }, .mode = UFFDIO_REGISTER_MODE_MISSING };
 
-	if (!process->userfault) {
-		if (!open_userfault())
-			die("userfaultfd is not available; a container profile or an old kernel (before 5.11) forbids it");
-		process->userfault = 1;
-	}
 	return sys(__NR_ioctl, STUB_FD_UFFD, UFFDIO_REGISTER, &range);
 }
 
@@ -176,6 +170,8 @@ i64 register_range(u64 start, u64 size)
 void vmas_introduce(struct slot *slot)
 {
 	ask(slot, OP_ADOPT, (u64)vmas, vma_count, 0, 0, 0);
+	if (vma_count)
+		open_userfault();
 	for (u32 i = 0; i < vma_count; i++)
 		register_range(vmas[i].start, vmas[i].end - vmas[i].start);
 }

@@ -27,6 +27,7 @@ void die(const char *reason)
 		sys(__NR_exit_group, 99);
 }
 
+struct slot *running_slot(void) { return NULL; }
 u64 ignored_state(void)
 {
 	return 0x55;

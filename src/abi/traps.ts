@@ -94,6 +94,13 @@ export const traps: readonly Trap[] = [
     when: [{ arg: 0, from: 0x1011, to: 0x1012 }],
     why: 'ARCH_GET_CPUID and ARCH_SET_CPUID: CPUID faulting is ours',
   },
+  {
+    name: 'clone3',
+    nr: 435,
+    filter: 1,
+    errno: ENOSYS,
+    why: 'CLONE_CLEAR_SIGHAND would take our handlers away, and a filter cannot read the flags; libcs fall back to clone',
+  },
   { name: 'io_uring_setup', nr: 425, filter: 1, errno: ENOSYS, why: 'its openat would pass unseen' },
 
   { name: 'fstat', nr: 5, filter: 2, why: 'a device descriptor is a character device' },
@@ -119,6 +126,8 @@ const BPF = {
 } as const;
 export const SECCOMP_RET_ALLOW = 0x7fff_0000;
 export const SECCOMP_RET_TRAP = 0x0003_0000;
+/** si_errno of our SIGSYS, so that one of the program's own filter is not taken for it. */
+export const TRAP_MARK = 0x5654;
 export const SECCOMP_RET_ERRNO = 0x0005_0000;
 const AUDIT_ARCH_X86_64 = 0xc000_003e;
 const X32_SYSCALL_BIT = 0x4000_0000;
@@ -161,7 +170,7 @@ export function assembleFilter(filter: 1 | 2): Instruction[] {
     { code: BPF.JMP_JGE_K, k: (StubMap.IMAGE % 2 ** 32) + StubMap.IMAGE_SIZE, jt: 'trap' },
     { code: BPF.RET_K, k: SECCOMP_RET_ALLOW },
     { label: 'trap' },
-    { code: BPF.RET_K, k: SECCOMP_RET_TRAP },
+    { code: BPF.RET_K, k: SECCOMP_RET_TRAP | TRAP_MARK },
   );
   return resolve(lines);
 }
@@ -247,6 +256,8 @@ export function generatedHeaders(): { path: string; text: string }[] {
     '/* X(index, path): the device nodes. */',
     '#define DEVICE_NODES(X) \\',
     deviceNodes.map((node, index) => `\tX(${index}, "${node.path}")`).join(' \\\n'),
+    '',
+    `#define TRAP_MARK 0x${TRAP_MARK.toString(16)}`,
     '',
     '#ifdef VITRINE_FILTERS',
     filterText(1),

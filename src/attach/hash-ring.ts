@@ -5,11 +5,14 @@
 import { createHash, type Hash } from 'node:crypto';
 import { Worker } from 'node:worker_threads';
 import type { Sha256 } from '../processor/ports.ts';
+import { InvariantError } from '../lib/outcome.ts';
 import { localSha256 } from '../processor/measurement.ts';
 
 const SLOTS = 64;
 const SLOT_BYTES = 48 * 1024;
 const DIGEST_BYTES = 32;
+/** One order takes less than a millisecond. */
+const PATIENCE_MS = 30_000;
 /** Orders that are no data; else an order is the number of bytes in its slot. */
 const Order = { DIGEST: -1, END: -2 } as const;
 
@@ -101,7 +104,9 @@ export class HashRing {
     for (;;) {
       const done = Atomics.load(this.#counters, 1);
       if (Atomics.load(this.#counters, 0) - done <= count) return;
-      Atomics.wait(this.#counters, 1, done);
+      if (Atomics.wait(this.#counters, 1, done, PATIENCE_MS) === 'timed-out') {
+        throw new InvariantError('the thread that measures pages does not answer');
+      }
     }
   }
 }
@@ -109,13 +114,9 @@ export class HashRing {
 /** Hashes for the machine: in the helping thread once that is up, until then in the caller's. */
 export class HashThread {
   readonly #ring = new HashRing();
-  #started = false;
   #nextHash = 1;
 
-  /** Starts the thread, if it has not been; a hash that begins before it is up stays in the caller's thread. */
-  start(): void {
-    if (this.#started) return;
-    this.#started = true;
+  constructor() {
     const worker = new Worker(new URL(`hash.worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData: this.#ring.memory,
     });

@@ -49,8 +49,6 @@ export interface HostOptions {
   readonly wakeUp: number;
   /** Whether the main program has ended: the host then stays only for those who still have an enclave. */
   readonly stopping: () => boolean;
-  /** A program opens a device: what only enclaves need may be started. May be called again. */
-  readonly onOpen: () => void;
   /** A sentence for the user. */
   readonly complain: (sentence: string) => void;
 }
@@ -60,7 +58,6 @@ export class Host {
   readonly trace: Trace;
   readonly files: DeviceFiles<OpenFile>;
   readonly complain: (sentence: string) => void;
-  readonly onOpen: () => void;
   readonly #contents: MemfdContents;
   readonly #stopping: () => boolean;
   readonly #connections: Connections;
@@ -72,7 +69,6 @@ export class Host {
     this.trace = options.trace;
     this.files = options.files;
     this.complain = options.complain;
-    this.onOpen = options.onOpen;
     this.#contents = options.contents;
     this.#stopping = options.stopping;
     this.#connections = new Connections({

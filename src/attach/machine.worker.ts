@@ -4,6 +4,7 @@
  */
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
+import { HashThread } from './hash-ring.ts';
 import { createEventfd } from './linux/events.ts';
 import { listenAbstract } from './linux/sockets.ts';
 import type { MachineOrder, MachineReady, MachineThreadData } from './protocol.ts';
@@ -12,7 +13,9 @@ const { socketName, control } = workerData as MachineThreadData;
 const listener = listenAbstract(socketName);
 const wakeUp = createEventfd();
 parentPort!.postMessage({ wakeUp } satisfies MachineReady);
+// Beside the loading, so that it is there for a program's first enclave.
+const hashes = new HashThread();
 
 const [[order], { serve }] = await Promise.all([once(parentPort!, 'message'), import('./serve.ts')]);
 parentPort!.close();
-await serve({ order: order as MachineOrder, listener, wakeUp, control: new Int32Array(control) });
+await serve({ order: order as MachineOrder, listener, wakeUp, control: new Int32Array(control), hashes });

@@ -12,7 +12,7 @@ import { Trace } from '../trace/events.ts';
 import { MemfdContents } from './contents.ts';
 import { DeviceFiles } from './device-files.ts';
 import { Host } from './host.ts';
-import { HashThread } from './hash-ring.ts';
+import type { HashThread } from './hash-ring.ts';
 import { hostXcr0 } from './host-processor.ts';
 import { close, createMemfd, identify } from './linux/files.ts';
 import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
@@ -25,9 +25,10 @@ export interface Service {
   /** Eventfd that is rung when `control` changed. */
   readonly wakeUp: number;
   readonly control: Int32Array;
+  readonly hashes: HashThread;
 }
 
-export async function serve({ order, listener, wakeUp, control }: Service): Promise<void> {
+export async function serve({ order, listener, wakeUp, control, hashes }: Service): Promise<void> {
   const trace = new Trace();
   if (order.listener !== undefined) {
     const { listen } = (await import(order.listener.module)) as { listen: (trace: Trace, options: unknown) => void };
@@ -39,7 +40,6 @@ export async function serve({ order, listener, wakeUp, control }: Service): Prom
     if (fd === undefined) throw new InvariantError(`the enclave of SECS ${secs} is closed`);
     return fd;
   });
-  const hashes = new HashThread();
   const random = (lengthBytes: number): Uint8Array => randomFillSync(new Uint8Array(lengthBytes));
   const machine: Machine = new Machine({
     profile: limitToHost(parseCpu(order.cpu), hostXcr0()),
@@ -62,7 +62,6 @@ export async function serve({ order, listener, wakeUp, control }: Service): Prom
     contents,
     trace,
     facts: factsOf(machine, trace),
-    onOpen: () => hashes.start(),
     listener,
     wakeUp,
     stopping: () => Atomics.load(control, MAIN_ENDED) !== 0,

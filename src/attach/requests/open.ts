@@ -24,7 +24,6 @@ export function open(caller: Caller): Reply {
   if (opened.kind === 'errno') return refused(opened.errno);
   const { deviceFile, programFd } = host.files.create(node.path, opened.value, flags);
   host.sweepSoon();
-  host.onOpen();
   return { ret: 0, out: [deviceFile.inode], descriptor: { fd: programFd, closeAfter: true } };
 }
 
