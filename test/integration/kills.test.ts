@@ -1,4 +1,4 @@
-import { beforeAll, describe, it } from 'vitest';
+import { beforeAll, describe, expect, it } from 'vitest';
 import { killHosts, killTargets } from '../support/kills.ts';
 import { buildPrograms } from '../support/target-run.ts';
 
@@ -6,10 +6,10 @@ beforeAll(buildPrograms, 120_000);
 
 describe('kill -9 at random moments of building, running and evicting', () => {
   it('of the target: the host ends like it, and no process, socket or EPC page is left', async () => {
-    await killTargets(10);
+    expect(await killTargets(10)).toEqual([]);
   }, 60_000);
 
   it('of the host: the target is dead within a second, with a last line that says why', async () => {
-    await killHosts(10);
+    expect(await killHosts(10)).toEqual([]);
   }, 60_000);
 });

@@ -57,13 +57,17 @@ export class TargetRun {
 
   /** Everything of this run that is alive, the host included. */
   processes(): number[] {
-    return readdirSync('/proc').map(Number).filter((pid) => pid > 0 && this.#owns(pid));
+    return readdirSync('/proc')
+      .map(Number)
+      .filter((pid) => pid > 0 && this.#owns(pid));
   }
 
   /** Abstract sockets of its host. */
   sockets(): string[] {
     const name = `@vitrine-${this.host.pid}-`;
-    return readFileSync('/proc/net/unix', 'latin1').split('\n').filter((line) => line.includes(name));
+    return readFileSync('/proc/net/unix', 'latin1')
+      .split('\n')
+      .filter((line) => line.includes(name));
   }
 
   /** Waits until no process is left, at most `patienceMs`; how many are left then. */
