@@ -44,10 +44,7 @@ describe('trace text', () => {
     const names = [sgx.sgxCodeName(11), sgx.sgxCodeName(9999), sgx.pageTypeName(2), vectorName(14), signalName(11)];
     expect(names).toEqual(['SGX_NOT_TRACKED', 'SGX code 9999', 'PT_REG', '#PF', 'SIGSEGV']);
     expect([PageFaultError.format(0x8007), Prot.format(5)]).toEqual(['P|W|U|SGX', 'PROT_READ|PROT_EXEC']);
-    expect([MapFlags.format(0x11), OpenFlags.format(0o2000002)]).toEqual([
-      'MAP_SHARED|MAP_FIXED',
-      'O_RDWR|O_CLOEXEC',
-    ]);
+    expect([MapFlags.format(0x11), OpenFlags.format(0o2000002)]).toEqual(['MAP_SHARED|MAP_FIXED', 'O_RDWR|O_CLOEXEC']);
   });
 });
 
