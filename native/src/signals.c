@@ -330,8 +330,8 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 /* The signal is the program's, too (SIGRTMAX): ours come from the channel's descriptor or from the host. */
 static bool is_kick(const siginfo_t *info)
 {
-	return info->si_code > 0 || !process->connected ||
-	       (info->si_code == -6 /* SI_TKILL */ && (!info->si_pid || (u32)info->si_pid == session->host_pid));
+	return info->si_code > 0 || (process->connected && !process->ended && info->si_code == -6 /* SI_TKILL */ &&
+				     (!info->si_pid || (u32)info->si_pid == session->host_pid));
 }
 
 static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)

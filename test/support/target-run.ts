@@ -9,10 +9,10 @@ const root = path.join(import.meta.dirname, '..', '..');
 const vitrine = path.join(root, 'bin', 'vitrine');
 const programs = path.join(root, 'test', 'programs');
 
-/** Makes test/programs and, for it, the stub. Throws what the compiler said. */
+/** Makes test/programs and, for it, the stub; one test file at a time. Throws what the compiler said. */
 export function buildPrograms(): void {
   for (const folder of [path.join(root, 'native'), programs]) {
-    const { status, stderr, error } = spawnSync('make', ['-s', '-C', folder], { encoding: 'utf8' });
+    const { status, stderr, error } = spawnSync('flock', [folder, 'make', '-s', '-C', folder], { encoding: 'utf8' });
     if (status !== 0) throw new Error(`make -C ${folder}: ${error?.message ?? stderr}`);
   }
 }
