@@ -1,5 +1,5 @@
-// The smallest enclave there is, for bench/native/enclave.c: a TCS, its save area and eleven bytes of code, signed with
-// a key of the moment.
+// Enclaves for the bench: a TCS, its save area and eleven bytes of code, and in a large one more pages, signed with a key
+// of the moment.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
@@ -10,7 +10,6 @@ import { clone } from './batch-program.ts';
 
 const PAGE_BYTES = 4096;
 const CHUNK_BYTES = 256;
-const ENCLAVE_BYTES = 4 * PAGE_BYTES;
 
 // mov rbx, rcx (where EENTER came from); mov eax, 4 (EEXIT); enclu
 const CODE = Buffer.from('4889cbb8040000000f01d7', 'hex');
@@ -20,7 +19,17 @@ interface Page {
   readonly content: Uint8Array;
 }
 
-function pages(): Page[] {
+/** What an enclave consists of besides its first three pages. */
+export interface EnclaveSize {
+  readonly elrangeBytes: number;
+  /** Measured; the rest of a large enclave is heap that is not. */
+  readonly measuredPages: number;
+  readonly heapPages: number;
+}
+
+const SMALLEST: EnclaveSize = { elrangeBytes: 4 * PAGE_BYTES, measuredPages: 3, heapPages: 0 };
+
+function imagePages(count: number): Page[] {
   const tcs = Tcs.encode({
     ossa: BigInt(PAGE_BYTES),
     nssa: 1,
@@ -36,11 +45,12 @@ function pages(): Page[] {
     { flags: PageType.TCS << 8, content: tcs },
     { flags: regular | R | W, content: Buffer.alloc(PAGE_BYTES) },
     { flags: regular | R | X, content: code },
+    ...Array.from({ length: count - 3 }, () => ({ flags: regular | R | X, content: Buffer.alloc(PAGE_BYTES, 0x5a) })),
   ];
 }
 
 /** MRENCLAVE by the SDM's text alone, so that a bench that runs has also checked the measurement. */
-function measure(image: readonly Page[]): Uint8Array {
+function measure(image: readonly Page[], { elrangeBytes, heapPages }: EnclaveSize): Uint8Array {
   const hash = createHash('sha256');
   const record = (tag: string, fill: (block: Buffer) => void): void => {
     const block = Buffer.alloc(64);
@@ -50,29 +60,36 @@ function measure(image: readonly Page[]): Uint8Array {
   };
   record('ECREATE', (block) => {
     block.writeUInt32LE(1, 8);
-    block.writeBigUInt64LE(BigInt(ENCLAVE_BYTES), 12);
+    block.writeBigUInt64LE(BigInt(elrangeBytes), 12);
   });
-  image.forEach(({ flags, content }, index) => {
+  const add = (index: number, flags: number): void =>
     record('EADD', (block) => {
       block.writeBigUInt64LE(BigInt(index * PAGE_BYTES), 8);
       block.set(SecInfo.encode({ flags: BigInt(flags) }).subarray(0, 48), 16);
     });
+  image.forEach(({ flags, content }, index) => {
+    add(index, flags);
     for (let offset = 0; offset < PAGE_BYTES; offset += CHUNK_BYTES) {
       record('EEXTEND', (block) => block.writeBigUInt64LE(BigInt(index * PAGE_BYTES + offset), 8));
       hash.update(content.subarray(offset, offset + CHUNK_BYTES));
     }
   });
+  const { R, W } = SecInfoFlags.bit;
+  for (let index = 0; index < heapPages; index++) add(image.length + index, (PageType.REG << 8) | R | W);
   return hash.digest();
 }
 
-/** Writes image and SIGSTRUCT; returns their paths, as enclave.c takes them. */
-export function writeEnclave(): [image: string, sigStruct: string] {
+/** Writes the measured pages and the SIGSTRUCT; returns their paths, as enclave.c takes them. */
+export function writeEnclave(size: EnclaveSize = SMALLEST): [image: string, sigStruct: string] {
   const folder = path.join(clone, '.cache', 'bench');
   mkdirSync(folder, { recursive: true });
-  const image = pages();
+  const image = imagePages(size.measuredPages);
   const key = readSigningKey(newSigningKey(), 'the bench');
-  const signed = signSigStruct({ date: bcdDate(new Date()), enclaveHash: measure(image) }, key);
-  const files: [string, string] = [path.join(folder, 'enclave.image'), path.join(folder, 'enclave.sig')];
+  const signed = signSigStruct({ date: bcdDate(new Date()), enclaveHash: measure(image, size) }, key);
+  const files: [string, string] = [
+    path.join(folder, `enclave-${size.elrangeBytes}.image`),
+    path.join(folder, `enclave-${size.elrangeBytes}.sig`),
+  ];
   writeFileSync(files[0], Buffer.concat(image.map((page) => page.content)));
   writeFileSync(files[1], signed);
   return files;

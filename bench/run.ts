@@ -3,15 +3,27 @@
 import { parseArgs } from 'node:util';
 import { buildPrograms } from './batch-program.ts';
 import { measureCase, type BenchCase, type BenchResult } from './case.ts';
-import { encluRoundTrip, ioctlRoundTrip, measuredPages } from './cases/enclave.ts';
+import { bookkeeping } from './cases/bookkeeping.ts';
+import { ordinaryPrograms } from './cases/calls.ts';
+import { buildGibibyte, encluRoundTrip, ioctlRoundTrip, measuredPages } from './cases/enclave.ts';
 import { startup } from './cases/startup.ts';
 
-const cases: readonly BenchCase[] = [encluRoundTrip, ioctlRoundTrip, measuredPages, startup];
+const cases: readonly BenchCase[] = [
+  encluRoundTrip,
+  ioctlRoundTrip,
+  measuredPages,
+  buildGibibyte,
+  bookkeeping,
+  startup,
+  ...ordinaryPrograms,
+];
 
 const usage = `usage: npm run bench -- [--json] [--only NAME]
 
+--only NAME takes the cases whose names begin so.
+
 cases:
-${cases.map(({ name, summary }) => `  ${name.padEnd(18)}${summary}`).join('\n')}
+${cases.map(({ name, summary }) => `  ${name.padEnd(22)}${summary}`).join('\n')}
 
 exit codes: 0 every bar holds, 1 one does not or could not be measured, 2 wrong usage
 `;
@@ -30,7 +42,7 @@ function readOptions(): { json: boolean; chosen: readonly BenchCase[] } {
       process.stdout.write(usage);
       process.exit(0);
     }
-    const chosen = cases.filter(({ name }) => values.only === undefined || name === values.only);
+    const chosen = cases.filter(({ name }) => values.only === undefined || name.startsWith(values.only));
     if (chosen.length === 0) fail(`there is no case ${values.only}`);
     return { json: values.json, chosen };
   } catch (error) {
@@ -44,7 +56,7 @@ function figure(value: number): string {
 
 function row(cells: readonly string[]): string {
   const [name = '', ...rest] = cells;
-  return `${name.padEnd(18)}${rest.map((cell) => cell.padStart(12)).join('')}`;
+  return `${name.padEnd(22)}${rest.map((cell) => cell.padStart(12)).join('')}`;
 }
 
 function asRow({ name, value, unit, yardstick, ratio, bar, holds }: BenchResult): string {

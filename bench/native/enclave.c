@@ -46,9 +46,11 @@ static void build(const char *image_name, const char *sigstruct_name)
 	fd = open_device();
 	if (create_enclave(fd, base, ENCLAVE_BYTES))
 		die("SGX_IOC_ENCLAVE_CREATE");
-	if (add_pages(fd, image, 0, PAGE_BYTES, SECINFO_TCS) ||
-	    add_pages(fd, image + PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W) ||
-	    add_pages(fd, image + 2 * PAGE_BYTES, 2 * PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_X))
+	if (add_pages(fd, image, 0, PAGE_BYTES, SECINFO_TCS, SGX_PAGE_MEASURE) ||
+	    add_pages(fd, image + PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W,
+		      SGX_PAGE_MEASURE) ||
+	    add_pages(fd, image + 2 * PAGE_BYTES, 2 * PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_X,
+		      SGX_PAGE_MEASURE))
 		die("SGX_IOC_ENCLAVE_ADD_PAGES");
 	if (ioctl(fd, SGX_IOC_ENCLAVE_INIT, &init))
 		die("SGX_IOC_ENCLAVE_INIT");
@@ -98,7 +100,7 @@ static double pages(long operations)
 	if (create_enclave(device, base, size))
 		die("SGX_IOC_ENCLAVE_CREATE");
 	start = now_ns();
-	if (add_pages(device, source, 0, operations * PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W))
+	if (add_pages(device, source, 0, operations * PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W, SGX_PAGE_MEASURE))
 		die("SGX_IOC_ENCLAVE_ADD_PAGES");
 	start = now_ns() - start;
 	close(device);

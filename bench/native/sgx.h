@@ -90,14 +90,15 @@ static inline int create_enclave(int fd, char *base, uint64_t size)
 	return ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create);
 }
 
-static inline int add_pages(int fd, const void *source, uint64_t offset, uint64_t length, uint64_t flags)
+static inline int add_pages(int fd, const void *source, uint64_t offset, uint64_t length, uint64_t secinfo_flags,
+			    uint64_t flags)
 {
 	static uint64_t secinfo[8] __attribute__((aligned(64)));
 	struct enclave_add_pages add = {
 		.src = (uintptr_t)source, .offset = offset, .length = length,
-		.secinfo = (uintptr_t)secinfo, .flags = SGX_PAGE_MEASURE,
+		.secinfo = (uintptr_t)secinfo, .flags = flags,
 	};
 
-	secinfo[0] = flags;
+	secinfo[0] = secinfo_flags;
 	return ioctl(fd, SGX_IOC_ENCLAVE_ADD_PAGES, &add);
 }

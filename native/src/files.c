@@ -10,12 +10,13 @@
 /* The host's answer for an inode that is no device of ours. */
 #define NOT_A_DEVICE (-(i64)STUB_NOT_A_DEVICE)
 
-/* The inode behind a descriptor if it may be a device of ours, else 0: only memfds can be. */
+/* The inode behind a descriptor if it may be a device of ours, else 0: only memfds of that size can be. */
 static u64 inode_of(struct slot *slot, u64 fd)
 {
 	struct stat stat;
 
-	if (sys(__NR_fstat, (i32)fd, &stat) || !session_open(slot) || stat.st_dev != session->memfd_device)
+	if (sys(__NR_fstat, (i32)fd, &stat) || stat.st_size != STUB_DEVICE_FILE_BYTES || !session_open(slot) ||
+	    stat.st_dev != session->memfd_device)
 		return 0;
 	return stat.st_ino;
 }

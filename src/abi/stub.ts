@@ -34,6 +34,11 @@ export const KICK_SIGNAL = 64;
 
 /** Op.IOCTL and Op.IDENTIFY: minus this number says that the inode is no device of ours. */
 export const STUB_NOT_A_DEVICE = 0x10000;
+/**
+ * Size of the memfd behind a device descriptor: all of user space, so that it can be mapped before the enclave has a
+ * base. Sparse. The stub asks the host about no memfd of another size.
+ */
+export const STUB_DEVICE_FILE_BYTES = 2 ** 47;
 /** Misc devices: major number, and the minor of the first node; the others follow in the order of `deviceNodes`. */
 export const STUB_DEVICE_MAJOR = 10;
 export const STUB_DEVICE_FIRST_MINOR = 120;

@@ -5,6 +5,7 @@
  *
  * Spec: docs/design.md, "Who owns what".
  */
+import { STUB_DEVICE_FILE_BYTES } from '../abi/stub.ts';
 import type { EpcContents } from '../processor/ports.ts';
 import { InvariantError } from '../lib/outcome.ts';
 import { PAGE_SIZE_BYTES, type EpcIndex, type LinPage } from '../lib/units.ts';
@@ -19,8 +20,12 @@ export class MemfdContents implements EpcContents {
   readonly #fdOf: (secs: EpcIndex) => number;
   readonly #pipe = createPipe();
   readonly #stage = new Uint8Array(STAGE_PAGES * PAGE_SIZE_BYTES);
+  readonly #lent = new Uint8Array(STAGE_PAGES * PAGE_SIZE_BYTES);
   /** What has been asked for and not yet done: consecutive pages of one file. */
   #pending: Pending = 'nothing';
+  /** Where the bytes to write are, from `#sourceOffset`: in #stage, or where the caller got them from `lend`. */
+  #source = this.#stage;
+  #sourceOffset = 0;
   #fd = -1;
   #firstPage = 0;
   #endPage = 0;
@@ -30,13 +35,24 @@ export class MemfdContents implements EpcContents {
     this.#fdOf = fdOf;
   }
 
+  lend(pages: number): Uint8Array {
+    this.flush();
+    return this.#lent.subarray(0, Math.min(pages, STAGE_PAGES) * PAGE_SIZE_BYTES);
+  }
+
   fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void {
     const fd = this.#fdOf(secs);
-    if (!this.#continues('writes', fd, page) || page - this.#firstPage === STAGE_PAGES) {
+    const lent = bytes.buffer === this.#lent.buffer;
+    const source = lent ? this.#lent : this.#stage;
+    let at = this.#sourceOffset + (page - this.#firstPage) * PAGE_SIZE_BYTES;
+    const fits = source === this.#source && (lent ? at === bytes.byteOffset : at < source.length);
+    if (!fits || !this.#continues('writes', fd, page)) {
       this.flush();
       this.#start('writes', fd, page);
+      this.#source = source;
+      this.#sourceOffset = at = lent ? bytes.byteOffset : 0;
     }
-    this.#stage.set(bytes, (page - this.#firstPage) * PAGE_SIZE_BYTES);
+    if (!lent) source.set(bytes, at);
     this.#endPage = page + 1;
   }
 
@@ -47,8 +63,8 @@ export class MemfdContents implements EpcContents {
   read(secs: EpcIndex, page: LinPage, offset: number, into: Uint8Array): void {
     const fd = this.#fdOf(secs);
     if (this.#pending === 'writes' && fd === this.#fd && page >= this.#firstPage && page < this.#endPage) {
-      const start = (page - this.#firstPage) * PAGE_SIZE_BYTES + offset;
-      into.set(this.#stage.subarray(start, start + into.length));
+      const start = this.#sourceOffset + (page - this.#firstPage) * PAGE_SIZE_BYTES + offset;
+      into.set(this.#source.subarray(start, start + into.length));
       return;
     }
     this.flush();
@@ -86,7 +102,7 @@ export class MemfdContents implements EpcContents {
 
   dropAll(secs: EpcIndex): void {
     this.flush();
-    punchHole(this.#fdOf(secs), 0, CONTENTS_SIZE_BYTES);
+    punchHole(this.#fdOf(secs), 0, STUB_DEVICE_FILE_BYTES);
   }
 
   /** Does what is pending. */
@@ -97,7 +113,12 @@ export class MemfdContents implements EpcContents {
     const position = this.#firstPage * PAGE_SIZE_BYTES;
     const lengthBytes = (this.#endPage - this.#firstPage) * PAGE_SIZE_BYTES;
     if (pending === 'drops') punchHole(this.#fd, position, lengthBytes);
-    else expectWhole('pwrite', pwrite(this.#fd, this.#stage.subarray(0, lengthBytes), position), lengthBytes);
+    else this.#write(position, lengthBytes);
+  }
+
+  #write(position: number, lengthBytes: number): void {
+    const bytes = this.#source.subarray(this.#sourceOffset, this.#sourceOffset + lengthBytes);
+    expectWhole('pwrite', pwrite(this.#fd, bytes, position), lengthBytes);
   }
 
   #continues(kind: Pending, fd: number, page: LinPage): boolean {
@@ -110,9 +131,6 @@ export class MemfdContents implements EpcContents {
     this.#firstPage = page;
   }
 }
-
-/** Size of a content file: all of user space, so that it can be mapped before the enclave has a base. Sparse. */
-export const CONTENTS_SIZE_BYTES = 2 ** 47;
 
 function expectWhole(what: string, done: number, wanted: number): void {
   if (done !== wanted) throw new InvariantError(`${what} on EPC contents did ${done} of ${wanted} bytes`);

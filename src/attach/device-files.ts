@@ -4,7 +4,7 @@
  * holds an exclusive flock, so our own try for it succeeds exactly when no descriptor and no mapping is left.
  */
 import { OpenAccess, OpenFlags } from '../abi/linux.ts';
-import { CONTENTS_SIZE_BYTES } from './contents.ts';
+import { STUB_DEVICE_FILE_BYTES } from '../abi/stub.ts';
 import { close, createMemfd, identify, reopen, Seal, tryLock } from './linux/files.ts';
 
 export interface DeviceFile<F> {
@@ -24,7 +24,7 @@ export class DeviceFiles<F> {
 
   /** A new file and a descriptor for the program, which the caller sends and then closes. */
   create(name: string, file: F, openFlags: number): { deviceFile: DeviceFile<F>; programFd: number } {
-    const first = createMemfd(name, CONTENTS_SIZE_BYTES, Seal.SHRINK | Seal.GROW);
+    const first = createMemfd(name, STUB_DEVICE_FILE_BYTES, Seal.SHRINK | Seal.GROW);
     const access = openFlags & OpenFlags.bit.O_ACCMODE;
     // Access mode 3 is for ioctls alone, and no flock would hold on it; what is only writable cannot be mapped either.
     const programFd = reopen(first, access === OpenFlags.bit.O_ACCMODE ? OpenAccess.O_WRONLY : access);

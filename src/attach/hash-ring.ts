@@ -11,6 +11,8 @@ import { localSha256 } from '../processor/measurement.ts';
 const SLOTS = 64;
 const SLOT_BYTES = 48 * 1024;
 const DIGEST_BYTES = 32;
+/** How long the hashing thread looks for the next order before it sleeps: longer than one takes to prepare. */
+const LINGER_MS = 0.05;
 /** One order takes less than a millisecond. */
 const PATIENCE_MS = 30_000;
 /** Orders that are no data; else an order is the number of bytes in its slot. */
@@ -18,7 +20,7 @@ const Order = { DIGEST: -1, END: -2 } as const;
 
 export class HashRing {
   readonly memory: SharedArrayBuffer;
-  /** [0] orders given, [1] orders done, [2] 1 = somebody does them. */
+  /** [0] orders given, [1] orders done, [2] 1 = somebody does them, [3] who waits does so until no more are open. */
   readonly #counters: Int32Array;
   /** Per slot: which hash, what to do. */
   readonly #orders: Int32Array;
@@ -30,7 +32,7 @@ export class HashRing {
     const resultAt = ordersAt + 8 * SLOTS;
     const dataAt = resultAt + DIGEST_BYTES;
     this.memory = memory ?? new SharedArrayBuffer(dataAt + SLOTS * SLOT_BYTES);
-    this.#counters = new Int32Array(this.memory, 0, 3);
+    this.#counters = new Int32Array(this.memory, 0, 4);
     this.#orders = new Int32Array(this.memory, ordersAt, 2 * SLOTS);
     this.#result = new Uint8Array(this.memory, resultAt, DIGEST_BYTES);
     this.#data = new Uint8Array(this.memory, dataAt);
@@ -67,11 +69,13 @@ export class HashRing {
     Atomics.store(this.#counters, 2, 1);
     for (;;) {
       const done = Atomics.load(this.#counters, 1);
+      const sleepAt = performance.now() + LINGER_MS;
+      while (Atomics.load(this.#counters, 0) === done && performance.now() < sleepAt);
       // A loop: the wake-up for an order may come after it has been carried out.
       while (Atomics.load(this.#counters, 0) === done) Atomics.wait(this.#counters, 0, done);
       this.#carryOut(hashes, done);
-      Atomics.add(this.#counters, 1, 1);
-      Atomics.notify(this.#counters, 1);
+      const open = Atomics.load(this.#counters, 0) - Atomics.add(this.#counters, 1, 1) - 1;
+      if (open <= Atomics.load(this.#counters, 3)) Atomics.notify(this.#counters, 1);
     }
   }
 
@@ -86,8 +90,9 @@ export class HashRing {
     else hashes.delete(id);
   }
 
+  /** Once all are taken it waits for half of them: being woken for each one costs more than hashing it. */
   #freeSlot(): number {
-    this.#waitUntilAtMost(SLOTS - 1);
+    if (Atomics.load(this.#counters, 0) - Atomics.load(this.#counters, 1) === SLOTS) this.#waitUntilAtMost(SLOTS / 2);
     return (Atomics.load(this.#counters, 0) >>> 0) % SLOTS;
   }
 
@@ -101,6 +106,7 @@ export class HashRing {
 
   /** Waits until no more than `count` orders are open. */
   #waitUntilAtMost(count: number): void {
+    Atomics.store(this.#counters, 3, count);
     for (;;) {
       const done = Atomics.load(this.#counters, 1);
       if (Atomics.load(this.#counters, 0) - done <= count) return;

@@ -45,6 +45,10 @@ export class HeldContents implements EpcContents {
     return true;
   }
 
+  lend(pages: number): Uint8Array {
+    return this.#inner.lend(pages);
+  }
+
   fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void {
     this.#inner.fill(secs, page, bytes);
   }

@@ -10,7 +10,12 @@ import type { EpcIndex, LinPage } from '../lib/units.ts';
  * the processor keeps those itself.
  */
 export interface EpcContents {
-  /** Makes the page present with these 4096 bytes. The caller may reuse the buffer at once. */
+  /**
+   * Room for the bytes of so many pages, or of as many as there is room for; multiples of 4096 in it given to `fill` are
+   * not copied. They must stay as they are until the next `lend`.
+   */
+  lend(pages: number): Uint8Array;
+  /** Makes the page present with these 4096 bytes. The caller may reuse the buffer at once, unless it is lent. */
   fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void;
   /** Makes the page present, all zero. */
   fillZero(secs: EpcIndex, page: LinPage): void;

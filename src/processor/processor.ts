@@ -25,6 +25,9 @@ export interface ProcessorOptions {
   readonly eventPending?: () => boolean;
 }
 
+/** Slots of a version array page. */
+export const VA_SLOTS = 512;
+
 /** SHA-256 of Intel's launch key: what IA32_SGXLEPUBKEYHASH0..3 hold after reset. */
 const INTEL_LE_PUB_KEY_HASH = [0xa6053e051270b7acn, 0x6cfbe8ba8b3b413dn, 0xc4916d99f2b3735dn, 0xd4f8c05909f9bb3bn];
 
@@ -42,8 +45,8 @@ export class Processor {
   readonly sha256: () => Sha256;
   /** SECS pages in EPC. */
   readonly secsPages = new Map<EpcIndex, SecsPage>();
-  /** Version array pages in EPC, 512 slots each. */
-  readonly versionArrays = new Map<EpcIndex, BigUint64Array>();
+  /** Version array pages in EPC: their slots, once one has been used. */
+  readonly versionArrays = new Map<EpcIndex, BigUint64Array | 'empty'>();
   /**
    * Unfinished measurements of enclaves whose SECS was evicted, by EID.
    * Model: hardware keeps the hash state in the SECS; that of node:crypto cannot be written to bytes.
@@ -73,8 +76,11 @@ export class Processor {
 
   /** The slots of a valid PT_VA page. Asking for another page is a bug of the caller's. */
   versionArray(index: EpcIndex): BigUint64Array {
-    const slots = this.versionArrays.get(index);
-    if (slots === undefined) throw new InvariantError(`EPC page ${index} is no version array`);
+    const known = this.versionArrays.get(index);
+    if (known === undefined) throw new InvariantError(`EPC page ${index} is no version array`);
+    if (known !== 'empty') return known;
+    const slots = new BigUint64Array(VA_SLOTS);
+    this.versionArrays.set(index, slots);
     return slots;
   }
 

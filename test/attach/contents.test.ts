@@ -1,6 +1,7 @@
 // EPC contents in a real memfd: what is filled is there after a flush, what is taken or dropped is a hole.
 import { afterAll, beforeEach, describe, expect, it } from 'vitest';
-import { CONTENTS_SIZE_BYTES, MemfdContents } from '../../src/attach/contents.ts';
+import { STUB_DEVICE_FILE_BYTES } from '../../src/abi/stub.ts';
+import { MemfdContents } from '../../src/attach/contents.ts';
 import { close, createMemfd, pread, Seal } from '../../src/attach/linux/files.ts';
 import { epcIndex, linPage, PAGE_SIZE_BYTES } from '../../src/lib/units.ts';
 import { fstatSync } from 'node:fs';
@@ -27,7 +28,7 @@ const allocatedPages = (secs: number): number => (fstatSync(fds.get(secs)!).bloc
 beforeEach(() => {
   for (const fd of fds.values()) close(fd);
   for (const secs of [SECS, OTHER_SECS])
-    fds.set(secs, createMemfd('test', CONTENTS_SIZE_BYTES, Seal.GROW | Seal.SHRINK));
+    fds.set(secs, createMemfd('test', STUB_DEVICE_FILE_BYTES, Seal.GROW | Seal.SHRINK));
   contents = new MemfdContents((secs) => fds.get(secs)!);
 });
 afterAll(() => {
@@ -48,6 +49,36 @@ describe('MemfdContents', () => {
     buffer.fill(0);
     contents.flush();
     expect(inFile(SECS, 0)).toEqual(pattern(1));
+  });
+
+  it('writes lent pages where they are, whatever comes between: other fills, reads, takes, gaps', () => {
+    const lent = contents.lend(8);
+    const lentPage = (index: number) => lent.subarray(index * PAGE_SIZE_BYTES, (index + 1) * PAGE_SIZE_BYTES);
+    for (let index = 0; index < 8; index++) lentPage(index).set(pattern(index));
+    const bytes = new Uint8Array(PAGE_SIZE_BYTES);
+    contents.fill(SECS, page(0), lentPage(0));
+    contents.fill(SECS, page(1), lentPage(1));
+    contents.read(SECS, page(1), 0, bytes);
+    expect(bytes).toEqual(pattern(1));
+    contents.fill(SECS, page(2), pattern(99));
+    contents.fill(SECS, page(3), lentPage(3));
+    expect(contents.take(SECS, page(3))).toEqual(pattern(3));
+    // A page left out in the buffer, then one left out in the file, then the same page for another enclave.
+    contents.fill(SECS, page(4), lentPage(5));
+    contents.fill(SECS, page(6), lentPage(6));
+    contents.fill(SECS, page(7), lentPage(7));
+    contents.fill(OTHER_SECS, page(7), lentPage(7));
+    contents.flush();
+    const expected = { 0: 0, 1: 1, 2: 99, 4: 5, 6: 6, 7: 7 };
+    for (const [index, seed] of Object.entries(expected)) expect(inFile(SECS, Number(index))).toEqual(pattern(seed));
+    expect(allocatedPages(SECS)).toBe(6);
+    expect(inFile(OTHER_SECS, 7)).toEqual(pattern(7));
+  });
+
+  it('lends no more than it can write at once, and writes what was lent before', () => {
+    contents.fill(SECS, page(0), contents.lend(1).fill(3));
+    expect(contents.lend(100_000).length).toBe(256 * PAGE_SIZE_BYTES);
+    expect(inFile(SECS, 0)[5]).toBe(3);
   });
 
   it('reads what is not written yet', () => {

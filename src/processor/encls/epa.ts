@@ -8,8 +8,6 @@ import { linPage, type EpcIndex } from '../../lib/units.ts';
 import { checkEpcPage, checkUnused } from '../checks.ts';
 import type { Processor } from '../processor.ts';
 
-export const VA_SLOTS = 512;
-
 /**
  * Makes `page` a PT_VA page with 512 empty slots. RBX (which must be PT_VA) is not an operand here.
  * #PF: `page` is not in the EPC or in use.
@@ -17,7 +15,7 @@ export const VA_SLOTS = 512;
 export function epa(cpu: Processor, page: EpcIndex): LeafResult {
   const refused = checkEpcPage(cpu, page, 'RCX') ?? checkUnused(cpu, page);
   if (refused) return refused;
-  cpu.versionArrays.set(page, new BigUint64Array(VA_SLOTS));
+  cpu.versionArrays.set(page, 'empty');
   cpu.epcm.add(page, PageType.VA << 8, page, linPage(0));
   return ok();
 }

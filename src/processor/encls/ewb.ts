@@ -7,8 +7,7 @@ import { generalProtection, ok, sgxCode, why, type Code, type Fault, type Ok } f
 import { PAGE_SIZE_BYTES, type EpcIndex } from '../../lib/units.ts';
 import { checkEpcPage, checkTracked, checkType, checkValid, describeEntry } from '../checks.ts';
 import { sealPage } from '../paging.ts';
-import type { Processor } from '../processor.ts';
-import { VA_SLOTS } from './epa.ts';
+import { VA_SLOTS, type Processor } from '../processor.ts';
 
 export interface EvictedPage {
   /** 4096 bytes. */

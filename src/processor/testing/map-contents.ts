@@ -6,6 +6,10 @@ import type { EpcContents } from '../ports.ts';
 export class MapContents implements EpcContents {
   readonly #enclaves = new Map<EpcIndex, Map<LinPage, Uint8Array>>();
 
+  lend(pages: number): Uint8Array {
+    return new Uint8Array(pages * PAGE_SIZE_BYTES);
+  }
+
   fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void {
     this.#add(secs, page, bytes.slice());
   }
