@@ -1,5 +1,6 @@
 /**
- * Writes the C headers that are generated from src/abi, so that host and stub cannot disagree.
+ * Writes what is generated from tables: the C headers of src/abi, so that host and stub cannot disagree, and the parts
+ * of docs/ that would otherwise grow old.
  * Usage: node scripts/generate.ts [--check]      --check writes nothing, names each stale file and exits with 1
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
@@ -12,13 +13,20 @@ import { PageFaultError, Rflags, Vector } from '../src/abi/x86.ts';
 import { Errno } from '../src/lib/errno.ts';
 import type { IoctlTable } from '../src/lib/ioctl.ts';
 import type { Layout } from '../src/lib/layout.ts';
+import { fillIn } from './markdown.ts';
+import { traceTables } from './trace-tables.ts';
 import { constantsOf, constantsOfBits, renderHeader, upperSnake, type Constant, type Section } from './c-header.ts';
 
 const root = join(import.meta.dirname, '..');
 const check = process.argv.includes('--check');
 const stale: string[] = [];
 
-for (const { path, text } of [{ path: 'native/include/layout.h', text: layoutHeader() }, ...generatedHeaders()]) {
+const files = [
+  { path: 'native/include/layout.h', text: layoutHeader() },
+  ...generatedHeaders(),
+  { path: 'docs/trace.md', text: fillIn(readFileSync(join(root, 'docs/trace.md'), 'utf8'), traceTables) },
+];
+for (const { path, text } of files) {
   const file = join(root, path);
   if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
   if (check) {

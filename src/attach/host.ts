@@ -146,8 +146,8 @@ export class Host {
       kind: 'note',
       pid: process.pid,
       name: 'end',
-      detail: `EPC in use: ${pages - freePages} pages, evicted: ${backingPages} pages, enclaves: ${enclaves}`,
-      result: '',
+      args: { pages: pages - freePages, evictedPages: backingPages, enclaves },
+      text: `EPC in use: ${pages - freePages} pages, evicted: ${backingPages} pages, enclaves: ${enclaves}`,
     });
   }
 
@@ -242,6 +242,7 @@ export class Host {
   }
 
   #sleep(): void {
+    this.trace.flush();
     for (const { area } of this.#connections) if (area !== undefined) area.hostSleeping = true;
     const asked = [...this.#connections].some(({ area }) => area?.hasRequests);
     const timeoutMs = Number.isFinite(this.#sweepAt) ? Math.max(1, Math.ceil(this.#sweepAt - performance.now())) : -1;

@@ -21,8 +21,9 @@ export type Ending = { readonly exitCode: number } | { readonly signal: NodeJS.S
 
 /** Throws what the machine's thread or the start of the stub threw: both are our own failures, not the program's. */
 export async function launch({ thread, machine, stub, executable, argv }: LaunchOptions): Promise<Ending> {
-  thread.order(machine);
+  // Before the machine opens files of its own.
   const stdio = inheritedDescriptors();
+  thread.order(machine);
   await thread.ready;
   const child = spawn(stub, [thread.socketName, '0', executable, ...argv], { argv0: 'vitrine-stub', stdio });
   const stopForwarding = forwardSignals((signal) => child.kill(signal));

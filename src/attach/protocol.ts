@@ -19,8 +19,8 @@ export interface MachineOrder {
   /** A name of `processorProfiles`. */
   readonly cpu: string;
   readonly epcSizeBytes: number;
-  /** Who listens to the trace: a module that exports `listen(trace, options)`. */
-  readonly listener?: { readonly module: string; readonly options: unknown };
+  /** Who listens to the trace: modules that export `listen(trace, options)`. */
+  readonly listeners: readonly { readonly module: string; readonly options: unknown }[];
 }
 
 export const MAIN_ENDED = 0;

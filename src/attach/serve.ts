@@ -8,13 +8,14 @@ import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { Machine } from '../machine/machine.ts';
 import { parseCpu } from '../machine/description.ts';
 import { limitToHost } from '../machine/profiles.ts';
-import { Trace } from '../trace/events.ts';
+import { Trace, type TraceEvent } from '../trace/events.ts';
 import { MemfdContents } from './contents.ts';
 import { DeviceFiles } from './device-files.ts';
 import { Host } from './host.ts';
 import type { HashThread } from './hash-ring.ts';
 import { hostXcr0 } from './host-processor.ts';
 import { close, createMemfd, identify } from './linux/files.ts';
+import { hasProtectionKeys } from './linux/memory.ts';
 import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
 import type { SessionFacts } from './session-area.ts';
 
@@ -30,10 +31,11 @@ export interface Service {
 
 export async function serve({ order, listener, wakeUp, control, hashes }: Service): Promise<void> {
   const trace = new Trace();
-  if (order.listener !== undefined) {
-    const { listen } = (await import(order.listener.module)) as { listen: (trace: Trace, options: unknown) => void };
-    listen(trace, order.listener.options);
+  for (const { module, options } of order.listeners) {
+    const { listen } = (await import(module)) as { listen: (trace: Trace, options: unknown) => void };
+    listen(trace, options);
   }
+  if (trace.on && !hasProtectionKeys()) trace.emit(OPEN_MEMORY);
   const files = new DeviceFiles<OpenFile>();
   const contents = new MemfdContents((secs) => {
     const fd = files.fdOf(machine.kernel.enclaveOfSecs(secs)!);
@@ -56,7 +58,7 @@ export async function serve({ order, listener, wakeUp, control, hashes }: Servic
     trace,
     sha256: hashes.create,
   });
-  new Host({
+  const host = new Host({
     machine,
     files,
     contents,
@@ -66,8 +68,22 @@ export async function serve({ order, listener, wakeUp, control, hashes }: Servic
     wakeUp,
     stopping: () => Atomics.load(control, MAIN_ENDED) !== 0,
     complain: (sentence) => writeSync(2, `vitrine: ${sentence}\n`),
-  }).run();
+  });
+  try {
+    host.run();
+  } finally {
+    trace.flush();
+  }
 }
+
+/** The first line of a trace on such a host. */
+const OPEN_MEMORY: TraceEvent = {
+  kind: 'note',
+  pid: process.pid,
+  name: 'host',
+  args: { protectionKeys: 'none' },
+  text: 'no protection keys here: enclave memory is open to the rest of its process, where it should read as ones',
+};
 
 /** What is left of CPUID is the host's own: the stub adds our bits to it. */
 const NOTHING = { eax: 0, ebx: 0, ecx: 0, edx: 0 };

@@ -5,6 +5,7 @@ import type { MachineThread } from '../attach/machine-thread.ts';
 import { DEFAULT_CPU, DEFAULT_EPC, DescriptionError, parseEpcSize } from '../machine/description.ts';
 import { processorProfiles } from '../machine/profiles.ts';
 import { runExitCodes, VITRINE_FAILED } from './exit-codes.ts';
+import { bindTraceFiles, traceDestination } from './trace-option.ts';
 
 /** @param thread the machine's, when the command is `run` */
 export async function runCommandLine(thread: MachineThread | undefined): Promise<void> {
@@ -23,7 +24,7 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
     registerSign(program);
   }
   try {
-    await program.parseAsync();
+    await program.parseAsync(bindTraceFiles(process.argv, program));
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     process.exitCode = thread !== undefined && error.exitCode !== 0 ? VITRINE_FAILED : error.exitCode;
@@ -33,7 +34,7 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
 interface RunFlags {
   readonly cpu: string;
   readonly epc: number;
-  readonly trace?: true;
+  readonly trace?: readonly string[];
 }
 
 function registerRun(program: Command, thread: MachineThread | undefined): void {
@@ -57,12 +58,24 @@ function registerRun(program: Command, thread: MachineThread | undefined): void 
         .argParser(epcSize)
         .default(parseEpcSize(DEFAULT_EPC), DEFAULT_EPC),
     )
-    .option('--trace', 'print every ioctl, mapping, leaf, fault and AEX, and why something was refused')
+    .option(
+      '--trace [file.jsonl]',
+      'print every ioctl, mapping, leaf, fault and AEX, and why something was refused; or write that to a file, as data',
+      traceDestination,
+    )
     .passThroughOptions()
     .addHelpText('after', runHelp)
-    .action(async (name: string, args: string[], { cpu, epc, trace }: RunFlags) => {
+    .action(async (name: string, args: string[], { cpu, epc, trace = [] }: RunFlags) => {
       const { run } = await import('./run.ts');
-      await run({ thread: thread!, program: name, args, cpu, epcSizeBytes: epc, trace: trace === true });
+      await run({
+        thread: thread!,
+        program: name,
+        args,
+        cpu,
+        epcSizeBytes: epc,
+        traces: trace,
+        version: packageVersion(),
+      });
     });
 }
 
@@ -70,6 +83,7 @@ const runHelp = `
 Examples:
   $ vitrine run -- ./my-enclave-host --verbose
   $ vitrine run --epc 8M --trace -- ./my-enclave-host 2>trace.txt
+  $ vitrine run --trace trace.jsonl -- ./my-enclave-host    as data: docs/trace.md
   $ vitrine run --cpu skylake -- ./test_sgx        a processor without SGX2
 ${runExitCodes}`;
 

@@ -1,13 +1,14 @@
 /**
  * `--trace`: one line per event on standard error; under a refusal a second one with the check that refused.
  *
- *     4711  SGX_IOC_ENCLAVE_ADD_PAGES offset=0x2000 length=0x1000 measure = EINVAL  12 us
+ *     4711  SGX_IOC_ENCLAVE_ADD_PAGES offset=0x2000 length=0x1000 = EINVAL  12 us
  *           refused: SECINFO.FLAGS.PT is PT_REG or PT_TCS; expected PT_REG or PT_TCS, found PT_VA
  *
  * Runs in the machine's thread and writes at once, so that lines stand in the order in which things happened.
  */
 import { writeSync } from 'node:fs';
 import picocolors from 'picocolors';
+import { plainText } from '../lib/plain.ts';
 import type { Trace, TraceEvent } from '../trace/events.ts';
 
 export interface TracePrinterOptions {
@@ -18,25 +19,36 @@ const TID_COLUMNS = 7;
 
 export function listen(trace: Trace, options: TracePrinterOptions): void {
   const format = formatter(options);
-  trace.listen((event) => writeAll(format(event)));
+  trace.listen({ event: (event) => writeAll(format(event)) });
 }
 
 /** Exported for tests: the text of one event, its newlines included. */
 export function formatter({ colour }: TracePrinterOptions): (event: TraceEvent) => string {
   const { bold, cyan, dim, green, red, yellow } = picocolors.createColors(colour);
-  return ({ pid, tid, name, detail, result, durationUs, why }) => {
-    const refused = why !== undefined;
-    const paint = refused ? red : green;
-    const words = [dim(String(tid ?? pid).padStart(TID_COLUMNS)), '', bold(name)];
-    if (detail !== '') words.push(detail);
-    if (result !== '') words.push('=', paint(result));
+  return (event) => {
+    const { pid, tid, name, result, durationUs, why } = event;
+    const paint = why === undefined ? green : red;
+    const words = [dim(String(tid ?? pid).padStart(TID_COLUMNS)), '', bold(name), ...details(event)];
+    if (result !== undefined) words.push('=', paint(resultText(result, event)));
     if (durationUs !== undefined) words.push('', dim(duration(durationUs)));
     const line = `${words.join(' ')}\n`;
-    if (!refused) return line;
+    if (why === undefined) return line;
     const indent = ' '.repeat(TID_COLUMNS + 2);
     const because = `${indent}${yellow('refused:')} ${why.check}; expected ${why.expected}, found ${cyan(why.found)}\n`;
     return why.advice === undefined ? line + because : `${line}${because}${indent}${yellow('advice:')} ${why.advice}\n`;
   };
+}
+
+/** The sentence of a note; else the arguments, and after each structure's name what is in it. */
+function details({ text, args, structs }: TraceEvent): string[] {
+  if (text !== undefined) return [text];
+  const inStructs = Object.entries(structs ?? {}).map(([name, values]) => `${name}: ${plainText(values)}`);
+  return [args === undefined ? '' : plainText(args), ...inStructs].filter((part) => part !== '');
+}
+
+/** `#PF(0x8007)`: of page faults the error code says which. */
+function resultText(result: string, { fault }: TraceEvent): string {
+  return result === '#PF' && fault !== undefined ? `#PF(${fault.errorCode})` : result;
 }
 
 /** `8.4 us`, `340 us`, `12.3 ms`, `1.20 s`. */

@@ -2,14 +2,15 @@
  * From a command number to a handler and back: table lookup, copying in and out, one at a time, slices, and the trace
  * line. Shared by all device nodes.
  */
-import { Errno, errnoName } from '../lib/errno.ts';
+import { Errno } from '../lib/errno.ts';
 import type { Ioctl, IoctlTable } from '../lib/ioctl.ts';
 import type { Layout, StructOf, ValuesOf } from '../lib/layout.ts';
 import { fail, ok, why, type Failure, type KernelResult, type Why } from '../lib/outcome.ts';
+import type { PlainRecord } from '../lib/plain.ts';
 import { toUserAddr, type UserAddr } from '../lib/units.ts';
 import type { Mm } from '../kernel/mm.ts';
 import type { Clock } from '../kernel/ports.ts';
-import type { Trace } from '../trace/events.ts';
+import { outcomeOf, type Trace } from '../trace/events.ts';
 import type { DeviceMetrics } from './device-metrics.ts';
 import type { OpenFile } from './device-table.ts';
 
@@ -34,8 +35,8 @@ export class IoctlCall<F> {
   readonly argument: bigint;
   readonly resolveFd: ResolveFd;
   readonly #traced: boolean;
-  #argumentText = '';
-  #notes = '';
+  #args: PlainRecord | undefined;
+  #structs: Record<string, PlainRecord> | undefined;
 
   constructor(file: F, mm: Mm, argument: bigint, resolveFd: ResolveFd, traced: boolean) {
     this.file = file;
@@ -45,14 +46,14 @@ export class IoctlCall<F> {
     this.#traced = traced;
   }
 
-  /** For the trace: the decoded argument, as returned if it was, and the notes. Empty when nobody listens. */
-  get detail(): string {
-    return this.#argumentText + this.#notes;
+  /** For the trace: the decoded argument, as returned if it was, and what it points to. Empty when nobody listens. */
+  get decoded(): { args?: PlainRecord; structs?: Readonly<Record<string, PlainRecord>> } {
+    return { ...(this.#args && { args: this.#args }), ...(this.#structs && { structs: this.#structs }) };
   }
 
-  /** Adds to `detail` what the argument points to. */
-  note(text: () => string): void {
-    if (this.#traced) this.#notes += ` ${text()}`;
+  /** Adds to `decoded` a structure that the argument points to. */
+  show(layout: Layout, bytes: Uint8Array): void {
+    if (this.#traced) this.#structs = { ...this.#structs, [layout.name]: layout.plain(layout.decode(bytes)) };
   }
 
   readonly signalPending = (): boolean => this.mm.port.signalPending();
@@ -61,14 +62,15 @@ export class IoctlCall<F> {
   copyIn<L extends Layout>(layout: L): KernelResult<StructOf<L>> {
     const bytes = this.read(this.argument, layout.sizeBytes, layout.name);
     if (bytes.kind !== 'ok') return bytes;
-    if (this.#traced) this.#argumentText = layout.describe(bytes.value);
-    return ok(layout.decode(bytes.value) as StructOf<L>);
+    const values = layout.decode(bytes.value);
+    if (this.#traced) this.#args = layout.plain(values);
+    return ok(values as StructOf<L>);
   }
 
   /** The argument's struct, written back. EFAULT. */
   copyOut<L extends Layout>(layout: L, values: ValuesOf<L>): Failure | undefined {
     const bytes = layout.encode(values);
-    if (this.#traced) this.#argumentText = layout.describe(bytes);
+    if (this.#traced) this.#args = layout.plain(layout.decode(bytes));
     const address = toUserAddr(this.argument);
     const done = address === undefined ? 0 : this.mm.port.memory.write(address, bytes);
     if (done === bytes.length) return undefined;
@@ -115,7 +117,7 @@ export class Dispatcher<F extends { busy: boolean }> {
     const { pid, tid } = mm.port;
     const call = new IoctlCall(file, mm, argument, resolveFd, trace.on);
     const result = yield* this.#handle(table.find(command), call, command);
-    const outcome = outcomeOf(result);
+    const outcome = toIoctl(result);
     const name = table.describe(command);
     metrics.countIoctl(name, outcome.ret);
     if (trace.on) {
@@ -124,10 +126,9 @@ export class Dispatcher<F extends { busy: boolean }> {
         pid,
         ...(tid !== undefined && { tid }),
         name,
-        detail: call.detail,
-        result: outcome.ret < 0 ? errnoName(-outcome.ret) : `${outcome.ret}`,
+        ...call.decoded,
+        ...outcomeOf(result),
         durationUs: (clock() - startMs) * 1000,
-        ...(outcome.why && { why: outcome.why }),
       });
     }
     return outcome;
@@ -159,7 +160,7 @@ export class Dispatcher<F extends { busy: boolean }> {
   }
 }
 
-function outcomeOf(result: KernelResult<number | void>): IoctlOutcome {
+function toIoctl(result: KernelResult<number | void>): IoctlOutcome {
   if (result.kind === 'errno') return { ret: -result.errno, why: result.why };
   return { ret: result.value ?? 0 };
 }

@@ -91,8 +91,7 @@ export class Reclaimer {
         kind: 'reclaim',
         pid: 0,
         name: 'ksgxd',
-        detail: `${victims.length} pages evicted`,
-        result: `${epc.freePages} free, ${this.#kernel.backing.pages} in the backing store`,
+        args: { evictedPages: victims.length, freePages: epc.freePages, backingPages: this.#kernel.backing.pages },
       });
     }
   }

@@ -5,6 +5,7 @@
 import { isZero, toHex } from './bytes.ts';
 import type { BitField } from './bit-field.ts';
 import type { Fields, Layout, StructOf, ValuesOf, ViewOf } from './layout.ts';
+import type { Plain } from './plain.ts';
 
 export type FieldKind = 'u8' | 'u16' | 'u32' | 'u64' | 'i32' | 'i64' | 'bytes' | 'reserved' | 'nested' | 'array';
 
@@ -27,8 +28,11 @@ export interface Field<T = unknown, V = T, In = T> {
   get(data: DataView, at: number): T;
   set(data: DataView, at: number, value: In): void;
   live(data: DataView, at: number): V;
-  /** Text for a trace line; the empty string means "not worth showing". */
-  format(value: In): string;
+  /**
+   * As data for the trace: bits by name, 64-bit integers as `0x` text whatever they are (JSON's numbers are doubles),
+   * bytes in hexadecimal. undefined means "not worth showing": bytes that are all zero.
+   */
+  plain(value: T): Plain | undefined;
   /** Throws a RangeError where the value does not fit: a bug of the caller's. */
   check(value: In): void;
 }
@@ -93,7 +97,7 @@ export function bytes(offset: number, lengthBytes: number, doc: string): Field<U
     get: (data, at) => window(data, at, lengthBytes).slice(),
     set: (data, at, value) => window(data, at, lengthBytes).set(value),
     live: (data, at) => window(data, at, lengthBytes),
-    format: formatBytes,
+    plain: (value) => (isZero(value) ? undefined : toHex(value)),
     check(value) {
       if (value.length !== lengthBytes) throw new RangeError(`${value.length} bytes for a field of ${lengthBytes}`);
     },
@@ -121,7 +125,7 @@ export function nested<F extends Fields>(
     get: (data, at) => layout.decode(window(data, at, layout.sizeBytes)),
     set: (data, at, value) => window(data, at, layout.sizeBytes).set(layout.encode(value)),
     live: (data, at) => layout.view(window(data, at, layout.sizeBytes)),
-    format: (value) => `{${layout.describe(value)}}`,
+    plain: (value) => layout.plain(value),
     check() {},
   };
 }
@@ -171,7 +175,7 @@ export function array(
       get: (index) => element.live(data, at + index * stride),
       set: (index, value) => element.set(data, at + index * stride, value),
     }),
-    format: (values) => `[${values.map((value) => element.format(value)).join(', ')}]`,
+    plain: (values) => values.map((value) => element.plain(value) ?? ''),
     check(values) {
       if (values.length > count) throw new RangeError(`${values.length} elements for an array of ${count}`);
       for (const value of values) element.check(value);
@@ -184,6 +188,8 @@ export function formatInteger(value: bigint | number): string {
   if (value < 0) return `-${formatInteger(-value)}`;
   return value < 10 ? value.toString() : `0x${value.toString(16)}`;
 }
+
+const hex = (value: bigint): string => (value < 0n ? `-0x${(-value).toString(16)}` : `0x${value.toString(16)}`);
 
 function numberField(
   kind: NumberKind,
@@ -203,7 +209,7 @@ function numberField(
     get,
     set,
     live: get,
-    format: (value) => (bits === undefined ? formatInteger(value) : bits.format(value)),
+    plain: (value) => (bits === undefined ? value : bits.format(value)),
     check(value) {
       if (!Number.isInteger(value) || value < low || value > high) throw new RangeError(`${value} is not a ${kind}`);
     },
@@ -226,7 +232,7 @@ function bigField(
     get,
     set,
     live: get,
-    format: (value) => (bits === undefined ? formatInteger(value) : bits.format(value)),
+    plain: (value) => (bits === undefined ? hex(value) : bits.format(value)),
     check(value) {
       if (wrap(64, value) !== value) throw new RangeError(`${value} is not a ${kind}`);
     },
@@ -235,13 +241,4 @@ function bigField(
 
 function window(data: DataView, at: number, lengthBytes: number): Uint8Array {
   return new Uint8Array(data.buffer, data.byteOffset + at, lengthBytes);
-}
-
-const FULLY_SHOWN_BYTES = 32;
-
-function formatBytes(value: Uint8Array): string {
-  if (isZero(value)) return '';
-  const shown = value.length <= FULLY_SHOWN_BYTES ? value : value.subarray(0, 8);
-  const hex = toHex(shown);
-  return shown.length === value.length ? hex : `${hex}...(${value.length} bytes)`;
 }

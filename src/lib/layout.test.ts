@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { array, bitField, bytes, i32, i64, layout, nested, reserved, snakeCase, u16, u32, u64, u8 } from './layout.ts';
+import { plainText } from './plain.ts';
 import type { StructOf } from './layout.ts';
 
 const source = { source: 'test' };
@@ -152,25 +153,32 @@ describe('declaration', () => {
   });
 });
 
-describe('trace text', () => {
-  test('bits by name, counts in decimal, addresses in hexadecimal, zero byte areas left out', () => {
-    const values = {
+describe('data for the trace', () => {
+  const values = { byte: 9, word: 10, dword: 0x10000, big: -16n, inner: { flags: 0x203n, low: -3 }, list: [1n, 0xffn] };
+  const outer = Outer.plain(Outer.decode(Outer.encode(values)));
+
+  test('bits by name, 64-bit integers always as text, zero byte areas left out', () => {
+    expect(outer).toMatchObject({
       byte: 9,
       word: 10,
       dword: 0x10000,
-      big: -16n,
-      inner: { flags: 0x203n, low: -3 },
-      list: [1n, 0xffn],
-    };
-    const text = 'byte=9 word=0xa dword=0x10000 big=-0x10 inner={flags=R|W|PT=REG low=-3} list=[1, 0xff]';
-    expect(Outer.describe(values)).toBe(text);
-    expect(Inner.describe(Inner.encode(values.inner))).toBe('flags=R|W|PT=REG low=-3');
+      big: '-0x10',
+      inner: { flags: 'R|W|PT=REG', low: -3 },
+      list: ['0x1', '0xff', '0x0'],
+    });
+    expect(outer).not.toHaveProperty('raw');
   });
 
-  test('short byte fields in full, long ones cut', () => {
+  test('as text: small counts in decimal, addresses in hexadecimal', () => {
+    expect(plainText(outer)).toContain('byte=9 word=0xa dword=0x10000 big=-0x10 inner={flags=R|W|PT=REG low=-3}');
+    expect(plainText({ list: [1, 255] })).toBe('list=[1, 0xff]');
+  });
+
+  test('as text: short byte fields in full, long ones cut', () => {
     const S = layout('S', 72, source, { short: bytes(0, 32, ''), long: bytes(32, 40, '') });
-    const text = S.describe({ short: new Uint8Array(32).fill(0xab), long: new Uint8Array(40).fill(0xcd) });
-    expect(text).toBe(`short=${'ab'.repeat(32)} long=${'cd'.repeat(8)}...(40 bytes)`);
+    const data = S.plain({ short: new Uint8Array(32).fill(0xab), long: new Uint8Array(40).fill(0xcd) });
+    expect(data['long']).toBe('cd'.repeat(40));
+    expect(plainText(data)).toBe(`short=${'ab'.repeat(32)} long=${'cd'.repeat(8)}...(40 bytes)`);
   });
 });
 

@@ -1,6 +1,6 @@
 /**
  * Structures declared once, as values. From one `layout(...)` come the codec, live views, the reserved-area check,
- * trace text, the C header and the comparison with the kernel's headers.
+ * data for the trace, the C header and the comparison with the kernel's headers.
  *
  * @example
  * export const SecInfo = layout('SECINFO', 64, { source: 'SDM "Security Information (SECINFO)"', align: 64 }, {
@@ -10,6 +10,7 @@
  * type SecInfo = StructOf<typeof SecInfo>; // { flags: bigint }
  */
 import type { Field } from './fields.ts';
+import type { Plain, PlainRecord } from './plain.ts';
 
 export { bitField, type BitField } from './bit-field.ts';
 export { array, bytes, i32, i64, nested, reserved, u16, u32, u64, u8, formatInteger, type Field } from './fields.ts';
@@ -70,8 +71,8 @@ export interface Layout<F extends Fields = Fields> extends Omit<LayoutOptions, '
     offset?: number,
   ): { readonly name: string; readonly offset: number } | undefined;
   offsetOf(fieldName: keyof F & string): number;
-  /** `size=0x10000 baseAddr=0x7f0000000000 attributes=MODE64BIT`; all-zero byte areas are left out. */
-  describe(valuesOrBytes: ValuesOf<Layout<F>> | Uint8Array): string;
+  /** Every field as data for the trace; byte areas that are all zero are left out. */
+  plain(values: StructOf<Layout<F>>): PlainRecord;
 }
 
 /**
@@ -134,17 +135,10 @@ export function layout<const F extends Fields>(
       return undefined;
     },
     offsetOf: (fieldName) => declared[fieldName]!.offset,
-    describe(valuesOrBytes) {
-      const values = (valuesOrBytes instanceof Uint8Array ? self.decode(valuesOrBytes) : valuesOrBytes) as Readonly<
-        Record<string, unknown>
-      >;
-      const words: string[] = [];
-      for (const field of visible) {
-        const value = values[field.name];
-        const text = value === undefined ? '' : field.format(value);
-        if (text !== '') words.push(`${field.name}=${text}`);
-      }
-      return words.join(' ');
+    plain(values) {
+      const decoded = values as Readonly<Record<string, unknown>>;
+      const entries = visible.map((field) => [field.name, field.plain(decoded[field.name])] as const);
+      return Object.fromEntries(entries.filter((entry): entry is [string, Plain] => entry[1] !== undefined));
     },
   };
   return self;

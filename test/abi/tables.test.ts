@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest';
 import * as sgx from '../../src/abi/sgx-arch.ts';
 import { enclaveIoctls, EnclaveAddPages, provisionIoctls, sgxUapiLayouts } from '../../src/abi/sgx-uapi.ts';
 import { MapFlags, OpenFlags, Prot, signalName, uffdIoctls } from '../../src/abi/linux.ts';
+import { plainText } from '../../src/lib/plain.ts';
 import { PageFaultError, vectorName } from '../../src/abi/x86.ts';
 
 test('the generated headers are those of the present values', () => {
@@ -21,19 +22,20 @@ describe('trace text', () => {
       attributes: 6n,
       xfrm: 3n,
     });
-    expect(sgx.Secs.describe(secs)).toBe(
-      'size=0x10000 baseAddr=0x7f0000000000 ssaFrameSize=1 miscSelect=0 cetLegBitmapOffset=0 cetAttributes=0 ' +
+    expect(plainText(sgx.Secs.plain(sgx.Secs.decode(secs)))).toBe(
+      'size=0x10000 baseAddr=0x7f0000000000 ssaFrameSize=1 miscSelect=0 cetLegBitmapOffset=0x0 cetAttributes=0 ' +
         'attributes=DEBUG|MODE64BIT xfrm=X87|SSE isvProdId=0 isvSvn=0 configSvn=0',
     );
   });
 
   test('SECINFO of a trimmed page', () => {
-    expect(sgx.SecInfo.describe({ flags: 0x410n })).toBe('flags=MODIFIED|PT=TRIM');
+    expect(sgx.SecInfo.plain({ flags: 0x410n })).toEqual({ flags: 'MODIFIED|PT=TRIM' });
   });
 
   test('ADD_PAGES argument', () => {
-    const text = EnclaveAddPages.describe({ src: 0x1000n, offset: 0n, length: 0x2000n, secInfo: 0x7ffcn, flags: 1n });
-    expect(text).toBe('src=0x1000 offset=0 length=0x2000 secInfo=0x7ffc flags=SGX_PAGE_MEASURE');
+    const argument = EnclaveAddPages.encode({ src: 0x1000n, length: 0x2000n, secInfo: 0x7ffcn, flags: 1n });
+    const text = plainText(EnclaveAddPages.plain(EnclaveAddPages.decode(argument)));
+    expect(text).toBe('src=0x1000 offset=0x0 length=0x2000 secInfo=0x7ffc flags=SGX_PAGE_MEASURE count=0x0');
   });
 
   test('EXITINFO of a page fault', () => {

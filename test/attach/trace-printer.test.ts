@@ -7,7 +7,9 @@ const event: TraceEvent = {
   pid: 10,
   tid: 4711,
   name: 'SGX_IOC_ENCLAVE_ADD_PAGES',
-  detail: 'offset=0x2000 length=0x1000',
+  args: { offset: '0x2000', length: '0x1000' },
+  structs: { SECINFO: { flags: 'R|X|PT=REG' } },
+  outcome: 'ok',
   result: '0',
   durationUs: 12.4,
 };
@@ -15,7 +17,7 @@ const event: TraceEvent = {
 describe('the trace', () => {
   it('is one line for what succeeded', () => {
     expect(formatter({ colour: false })(event)).toBe(
-      '   4711  SGX_IOC_ENCLAVE_ADD_PAGES offset=0x2000 length=0x1000 = 0  12 us\n',
+      '   4711  SGX_IOC_ENCLAVE_ADD_PAGES offset=0x2000 length=0x1000 SECINFO: flags=R|X|PT=REG = 0  12 us\n',
     );
   });
 
@@ -33,10 +35,7 @@ describe('the trace', () => {
   });
 
   it('names the process where no thread is meant, and leaves out what there is none of', () => {
-    const { tid: _tid, durationUs: _durationUs, ...rest } = event;
-    expect(formatter({ colour: false })({ ...rest, detail: '', result: '' })).toBe(
-      '     10  SGX_IOC_ENCLAVE_ADD_PAGES\n',
-    );
+    expect(formatter({ colour: false })({ kind: 'exit', pid: 10, name: 'EEXIT' })).toBe('     10  EEXIT\n');
   });
 
   it('uses colours only when told to', () => {

@@ -9,7 +9,20 @@ const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 
 const mmap = declareChecked('int64 mmap(int64, size_t, int, int, int, int64)');
+const twoArguments = declare('long syscall(long, ulong, ulong)');
 const memmove = declare('int64 memmove(void *, void *, size_t)');
+
+const SYS_pkey_alloc = 330;
+const SYS_pkey_free = 331;
+const PKEY_DISABLE_ACCESS = 1;
+
+/** Whether a process here can lock memory with a protection key: processor, kernel and sandbox allow it. */
+export function hasProtectionKeys(): boolean {
+  const key = twoArguments(SYS_pkey_alloc, 0, PKEY_DISABLE_ACCESS);
+  if (key < 0) return false;
+  twoArguments(SYS_pkey_free, key, 0);
+  return true;
+}
 
 /**
  * A range of addresses that is never unmapped, because its views could not be detached. What lies behind it can be

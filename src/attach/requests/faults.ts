@@ -1,8 +1,8 @@
 /** Touches of enclave pages that did not work: the model mends them or says which exception they are. */
 import { Verdict } from '../../abi/stub.ts';
 import type { FaultVerdict } from '../../kernel/fault.ts';
-import type { Why } from '../../lib/outcome.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
+import { outcomeOf, type TraceResult } from '../../trace/events.ts';
 import { faulted, hex, trace, type Caller, type Reply } from './reply.ts';
 
 const accesses = ['read', 'write', 'exec'] as const;
@@ -22,7 +22,7 @@ export function fault(caller: Caller): Reply {
   trace(caller, () => ({
     kind: 'fault',
     name: '#PF',
-    detail: `${access} ${hex(address)} ${inside ? 'inside' : 'outside'} rip=${hex(rip)}`,
+    args: { access, address: hex(address), from: inside ? 'inside' : 'outside', rip: hex(rip) },
     durationUs: (performance.now() - startMs) * 1000,
     ...describe(verdict),
   }));
@@ -51,8 +51,8 @@ function replyTo(verdict: FaultVerdict): Reply {
   }
 }
 
-function describe(verdict: FaultVerdict): { result: string; why?: Why } {
-  if (verdict.kind === 'fault') return { result: `#PF(${hex(verdict.fault.errorCode)})`, why: verdict.fault.why };
-  if (verdict.kind === 'bus') return { result: 'SIGBUS', why: verdict.why };
-  return { result: verdict.kind === 'retry' ? 'mended' : verdict.kind };
+function describe(verdict: FaultVerdict): TraceResult {
+  if (verdict.kind === 'fault') return outcomeOf(verdict.fault);
+  if (verdict.kind === 'bus') return { outcome: 'signal', result: 'SIGBUS', why: verdict.why };
+  return { outcome: 'ok', result: verdict.kind === 'retry' ? 'mended' : verdict.kind };
 }

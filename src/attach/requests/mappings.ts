@@ -5,21 +5,22 @@
 import { MapFlags, Madvise, Prot } from '../../abi/linux.ts';
 import { STUB_NOT_A_DEVICE } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
-import { fail, why, type KernelResult } from '../../lib/outcome.ts';
+import { fail, ok, why, type KernelResult } from '../../lib/outcome.ts';
+import type { PlainRecord } from '../../lib/plain.ts';
 import { isPageAligned, PAGE_SIZE_BYTES, pageOf, USER_ADDRESS_END, type LinPage } from '../../lib/units.ts';
-import { DONE, hex, outcomeOf, replyOf, trace, type Caller, type Reply } from './reply.ts';
+import { outcomeOf } from '../../trace/events.ts';
+import { DONE, hex, replyOf, trace, type Caller, type Reply } from './reply.ts';
 
 interface PageRange {
   readonly start: LinPage;
   readonly end: LinPage;
-  readonly text: string;
 }
 
 /** The pages of [address, address + length), the length rounded up; undefined where no mapping could be. */
 function pageRange(address: number, lengthBytes: number): PageRange | undefined {
   const end = Math.ceil((address + lengthBytes) / PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES;
   if (!isPageAligned(address) || end <= address || end > USER_ADDRESS_END) return undefined;
-  return { start: pageOf(address), end: pageOf(end), text: `${hex(address)}-${hex(end)}` };
+  return { start: pageOf(address), end: pageOf(end) };
 }
 
 const badRange = (address: number, lengthBytes: number): KernelResult<never> =>
@@ -32,9 +33,14 @@ const badRange = (address: number, lengthBytes: number): KernelResult<never> =>
     ),
   );
 
+const place = (address: number, lengthBytes: number): PlainRecord => ({
+  address: hex(address),
+  length: hex(lengthBytes),
+});
+
 /** Answers and says so in the trace. */
-function answer(caller: Caller, name: string, detail: string, result: KernelResult<unknown>): Reply {
-  trace(caller, () => ({ kind: 'mmap', name, detail, ...outcomeOf(result) }));
+function answer(caller: Caller, name: string, args: () => PlainRecord, result: KernelResult<unknown>): Reply {
+  trace(caller, () => ({ kind: 'mmap', name, args: args(), ...outcomeOf(result) }));
   return replyOf(result);
 }
 
@@ -48,10 +54,10 @@ export function mmap(caller: Caller): Reply {
   const flags = box.arg(4) % 2 ** 32;
   if (file === undefined) return { ret: -STUB_NOT_A_DEVICE };
   const range = pageRange(address, lengthBytes);
-  const detail = `${range?.text ?? hex(address)} ${Prot.format(prot)} ${MapFlags.format(flags)}`;
   const result =
     range === undefined ? badRange(address, lengthBytes) : mm.mmap(file, range.start, range.end, prot, flags);
-  return answer(caller, 'mmap', detail, result);
+  const args = () => ({ ...place(address, lengthBytes), prot: Prot.format(prot), flags: MapFlags.format(flags) });
+  return answer(caller, 'mmap', args, result);
 }
 
 /** MPROTECT(address, length, prot). */
@@ -64,28 +70,37 @@ export function mprotect(caller: Caller): Reply {
   if (range === undefined) return DONE;
   const result = mm.mprotect(range.start, range.end, prot);
   if (result.kind === 'ok' && !result.value) return DONE;
-  return answer(caller, 'mprotect', `${range.text} ${Prot.format(prot)}`, result);
+  return answer(caller, 'mprotect', () => ({ ...place(address, lengthBytes), prot: Prot.format(prot) }), result);
 }
 
 /** MUNMAP(address, length): the range is no longer of any enclave, whatever takes its place. */
 export function munmap(caller: Caller): Reply {
   const { host, mm, box } = caller;
-  const range = pageRange(box.arg(0), box.arg(1));
+  const address = box.arg(0);
+  const lengthBytes = box.arg(1);
+  const range = pageRange(address, lengthBytes);
   if (range === undefined) return DONE;
   mm.munmap(range.start, range.end);
   host.sweepSoon();
-  trace(caller, () => ({ kind: 'mmap', name: 'munmap', detail: range.text, result: '0' }));
-  return DONE;
+  return answer(caller, 'munmap', () => place(address, lengthBytes), ok());
 }
 
 /** MREMAP(old address, old length, new address, new length). */
 export function mremap(caller: Caller): Reply {
   const { mm, box } = caller;
-  const addresses = [box.arg(0), box.arg(1), box.arg(2), box.arg(3)] as const;
-  const from = pageRange(addresses[0], addresses[1]);
-  const to = pageRange(addresses[2], addresses[3]);
-  if (from === undefined || to === undefined) return replyOf(badRange(addresses[0], addresses[1]));
-  return answer(caller, 'mremap', `${from.text} to ${to.text}`, mm.mremap(from.start, from.end, to.start, to.end));
+  const address = box.arg(0);
+  const lengthBytes = box.arg(1);
+  const newAddress = box.arg(2);
+  const newLengthBytes = box.arg(3);
+  const from = pageRange(address, lengthBytes);
+  const to = pageRange(newAddress, newLengthBytes);
+  if (from === undefined || to === undefined) return replyOf(badRange(address, lengthBytes));
+  const args = () => ({
+    ...place(address, lengthBytes),
+    newAddress: hex(newAddress),
+    newLength: hex(newLengthBytes),
+  });
+  return answer(caller, 'mremap', args, mm.mremap(from.start, from.end, to.start, to.end));
 }
 
 const adviceNames = new Map<number, string>(Object.entries(Madvise).map(([name, value]) => [value, name]));
@@ -98,6 +113,6 @@ export function madvise(caller: Caller): Reply {
   const advice = box.arg(2) % 2 ** 32;
   const range = pageRange(address, lengthBytes);
   if (range === undefined) return DONE;
-  const detail = `${range.text} ${adviceNames.get(advice) ?? advice}`;
-  return answer(caller, 'madvise', detail, mm.madvise(range.start, range.end, advice));
+  const args = () => ({ ...place(address, lengthBytes), advice: adviceNames.get(advice) ?? `${advice}` });
+  return answer(caller, 'madvise', args, mm.madvise(range.start, range.end, advice));
 }

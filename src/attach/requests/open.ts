@@ -3,7 +3,8 @@ import { STUB_NOT_A_DEVICE } from '../../abi/stub.ts';
 import { deviceNodes } from '../../abi/traps.ts';
 import { OpenFlags } from '../../abi/linux.ts';
 import { Errno } from '../../lib/errno.ts';
-import { outcomeOf, refused, trace, type Caller, type Reply } from './reply.ts';
+import { outcomeOf } from '../../trace/events.ts';
+import { refused, trace, type Caller, type Reply } from './reply.ts';
 
 /** OPEN(node index, open flags): the descriptor goes by SCM_RIGHTS. ENXIO: there is no such node. */
 export function open(caller: Caller): Reply {
@@ -18,7 +19,7 @@ export function open(caller: Caller): Reply {
   trace(caller, () => ({
     kind: 'open',
     name: 'open',
-    detail: `${node.path} ${OpenFlags.format(flags)}`,
+    args: { path: node.path, flags: OpenFlags.format(flags) },
     ...outcomeOf(opened),
   }));
   if (opened.kind === 'errno') return refused(opened.errno);

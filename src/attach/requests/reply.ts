@@ -1,8 +1,7 @@
 /** What a handler gets and gives. */
 import { Verdict } from '../../abi/stub.ts';
 import type { Mm } from '../../kernel/mm.ts';
-import { errnoName } from '../../lib/errno.ts';
-import type { Fault, KernelResult, Why } from '../../lib/outcome.ts';
+import type { Fault, KernelResult } from '../../lib/outcome.ts';
 import type { TraceEvent } from '../../trace/events.ts';
 import type { Host } from '../host.ts';
 import type { Mailbox } from '../session-area.ts';
@@ -36,11 +35,6 @@ export const faulted = (fault: Fault): Reply => ({
   ret: Verdict.FAULT,
   out: [fault.vector, fault.errorCode, fault.address],
 });
-
-/** The end of a trace line: what came out, and why when it was refused. */
-export function outcomeOf(result: KernelResult<unknown>): { result: string; why?: Why } {
-  return result.kind === 'errno' ? { result: errnoName(result.errno), why: result.why } : { result: '0' };
-}
 
 /** Publishes what a thread did, if anybody listens; `event` is only made then. */
 export function trace(caller: Caller, event: () => Omit<TraceEvent, 'pid' | 'tid'>): void {

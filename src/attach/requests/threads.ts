@@ -1,11 +1,11 @@
 /** Threads entering, leaving and working inside enclaves: what the processor model has to say about it. */
-import { Enclu, SgxCode } from '../../abi/sgx-arch.ts';
+import { Enclu } from '../../abi/sgx-arch.ts';
 import { Event, Verdict } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
-import { generalProtection, why, type Fault, type LeafResult, type Why } from '../../lib/outcome.ts';
+import { generalProtection, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
 import type { TcsParameters } from '../../processor/enclu/check-enter.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
-import type { TraceKind } from '../../trace/events.ts';
+import { outcomeOf, type TraceKind } from '../../trace/events.ts';
 import { DONE, faulted, hex, refused, trace, type Caller, type Reply } from './reply.ts';
 
 const leafNames = new Map<number, string>(Object.entries(Enclu).map(([name, number]) => [number, name]));
@@ -23,7 +23,7 @@ export function enter(caller: Caller): Reply {
   const checked = checkEntry(caller, tcsAddress, aep, leaf);
   if (checked.kind !== 'ok') {
     const fault = checked.kind === 'fault' ? checked : generalProtection(checked.why);
-    traceLeaf(caller, leafName(leaf), `tcs=${hex(tcsAddress)} aep=${hex(aep)}`, fault);
+    traceLeaf(caller, leafName(leaf), { tcs: tcsAddress, aep }, fault);
     return faulted(fault);
   }
   const enclave = mm.enclaveAt(pageOf(tcsAddress))!;
@@ -68,7 +68,7 @@ export function enclu(caller: Caller): Reply {
   const rcx = box.arg(2);
   const startMs = performance.now();
   const result = runLeaf(caller, number, rbx, rcx);
-  traceLeaf(caller, leafName(number), `secinfo=${hex(rbx)} page=${hex(rcx)}`, result, startMs);
+  traceLeaf(caller, leafName(number), { secinfo: rbx, page: rcx }, result, startMs);
   if (result.kind === 'fault') return faulted(result);
   return { ret: Verdict.RETRY, out: result.kind === 'code' ? [result.code, 1] : [0, 0] };
 }
@@ -82,22 +82,20 @@ function runLeaf({ mm }: Caller, number: number, rbx: number, rcx: number): Leaf
   return number === Enclu.EACCEPT ? mm.eaccept(rbx, rcx) : mm.emodpe(rbx, rcx);
 }
 
-function traceLeaf(caller: Caller, name: string, detail: string, result: LeafResult<unknown>, startMs?: number): void {
+type Registers = Readonly<Record<string, number | bigint>>;
+
+function traceLeaf(caller: Caller, name: string, args: Registers, result: LeafResult<unknown>, startMs?: number): void {
   trace(caller, () => ({
     kind: 'leaf',
     name,
-    detail,
-    ...describe(result),
+    args: inHex(args),
+    ...outcomeOf(result),
     ...(startMs !== undefined && { durationUs: (performance.now() - startMs) * 1000 }),
   }));
 }
 
-const codeNames = new Map<number, string>(Object.entries(SgxCode).map(([name, code]) => [code, name]));
-
-function describe(result: LeafResult<unknown>): { result: string; why?: Why } {
-  if (result.kind === 'ok') return { result: '0' };
-  if (result.kind === 'code') return { result: codeNames.get(result.code) ?? `code ${result.code}`, why: result.why };
-  return { result: result.vector === 14 ? `#PF(${hex(result.errorCode)})` : '#GP', why: result.why };
+function inHex(registers: Registers): Record<string, string> {
+  return Object.fromEntries(Object.entries(registers).map(([name, value]) => [name, hex(value)]));
 }
 
 /** SYNC(enclave slot): the thread has seen a new generation and left; what changed comes with the answer. */
@@ -116,8 +114,8 @@ export function event(caller: Caller): Reply {
   const values = [box.arg(2), box.arg(3), box.arg(4)];
   trace(caller, () => {
     const { kind, name, words } = eventLines[number] ?? { kind: 'note', name: `event ${number}`, words: [] };
-    const registers = words.map((word, index) => `${word}=${hex(values[index]!)}`);
-    return { kind, name, detail: [`tcs=${hex(tcs)}`, ...registers].join(' '), result: '' };
+    const registers = words.map((word, index) => [word, values[index]!] as const);
+    return { kind, name, args: inHex({ tcs, ...Object.fromEntries(registers) }) };
   });
   return DONE;
 }

@@ -53,7 +53,7 @@ export function* addPages(call: IoctlCall<EnclaveFile>): Generator<void, KernelR
   if (badRange) return badRange;
   const secInfo = call.read(secInfoAddress, SecInfo.sizeBytes, 'the SECINFO');
   if (secInfo.kind !== 'ok') return secInfo;
-  call.note(() => `secinfo: ${SecInfo.describe(secInfo.value)}`);
+  call.show(SecInfo, secInfo.value);
   const badSecInfo = checkSecInfo(secInfo.value);
   if (badSecInfo) return badSecInfo;
 

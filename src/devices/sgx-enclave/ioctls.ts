@@ -45,7 +45,7 @@ function* create(call: Call): Steps {
   if (argument.kind !== 'ok') return argument;
   const secs = call.read(argument.value.src, Secs.sizeBytes, 'the SECS');
   if (secs.kind !== 'ok') return secs;
-  call.note(() => Secs.describe(secs.value));
+  call.show(Secs, secs.value);
   const created = createEnclave(file, secs.value, call.signalPending);
   file.kernel.reclaimer.balance();
   return created;

@@ -34,16 +34,17 @@ describe('dispatch of /dev/sgx_enclave', () => {
   it('traces each ioctl with its decoded argument, result, duration and the check that refused', () => {
     const all = created();
     const events: TraceEvent[] = [];
-    all.machine.machine.trace.listen((event) => events.push(event));
+    all.machine.machine.trace.listen({ event: (event) => events.push(event) });
     all.enclave.add(At.DATA, RW_REG, new Uint8Array(PAGE));
     all.enclave.add(At.DATA, RW_REG, new Uint8Array(PAGE));
     expect(events.map(({ kind, pid, name, result, durationUs }) => [kind, pid, name, result, durationUs])).toEqual([
       ['ioctl', all.process.pid, 'SGX_IOC_ENCLAVE_ADD_PAGES', '0', 1000],
       ['ioctl', all.process.pid, 'SGX_IOC_ENCLAVE_ADD_PAGES', 'EBUSY', 1000],
     ]);
-    expect(events[0]!.detail).toMatch(
-      /offset=0x4000 length=0x1000 .*SGX_PAGE_MEASURE count=0x1000 secinfo: flags=R\|W\|PT=REG/,
-    );
+    expect(events[0]).toMatchObject({
+      args: { offset: '0x4000', length: '0x1000', flags: 'SGX_PAGE_MEASURE', count: '0x1000' },
+      structs: { SECINFO: { flags: 'R|W|PT=REG' } },
+    });
     expect(events[1]!.why?.check).toBe('no page was added at this address');
   });
 

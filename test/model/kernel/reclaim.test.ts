@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { PageType } from '../../../src/abi/sgx-arch.ts';
 import { SGX_NR_HIGH_PAGES, SGX_NR_LOW_PAGES } from '../../../src/kernel/epc.ts';
 import { pageOf } from '../../../src/lib/units.ts';
+import type { TraceEvent } from '../../../src/trace/events.ts';
 import { created, PAGE, ready, type Opened } from '../devices/support.ts';
 import { At, BASE, RW_REG, RX_REG, VirtualEnclave } from '../../support/virtual-enclave.ts';
 import { eaccept, read, write } from '../../support/virtual-runner.ts';
@@ -186,9 +187,9 @@ describe('the reclaimer', () => {
 
   it('tells the trace', () => {
     const all = ready();
-    const events: string[] = [];
-    all.machine.machine.trace.listen(({ kind, name, detail }) => events.push(`${kind} ${name}: ${detail}`));
+    const events: TraceEvent[] = [];
+    all.machine.machine.trace.listen({ event: (event) => events.push(event) });
     evictAll(all.machine);
-    expect(events).toEqual(['reclaim ksgxd: 6 pages evicted']);
+    expect(events).toMatchObject([{ kind: 'reclaim', name: 'ksgxd', args: { evictedPages: 6 } }]);
   });
 });
