@@ -90,7 +90,9 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 		if (take_state(slot, entry, regs->cx, &stale))
 			break;
 		if (!stale) {
-			raise(slot, uc, VECTOR_GP, 0, 0); /* the TCS is busy */
+			u64 holder = ((struct tcs *)alias_of(entry, tcs))->state >> 32;
+			report(slot, EVENT_REFUSED, tcs, leaf, REFUSAL_BUSY, holder);
+			raise(slot, uc, VECTOR_GP, 0, 0);
 			return;
 		}
 	} while (true);
@@ -98,6 +100,7 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 	u32 cssa = slot->tcs->cssa;
 	if (leaf == ENCLU_EENTER ? cssa >= entry->record.nssa : cssa == 0) {
 		leave_state(slot);
+		report(slot, EVENT_REFUSED, tcs, leaf, REFUSAL_CSSA, cssa | (u64)entry->record.nssa << 32);
 		raise(slot, uc, VECTOR_GP, 0, 0);
 		return;
 	}
@@ -112,6 +115,7 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 		wrfsbase(entry->record.base + entry->record.ofs_base);
 	} else if (!resume_from_ssa(entry, uc, cssa - 1)) {
 		leave_state(slot);
+		report(slot, EVENT_REFUSED, tcs, leaf, REFUSAL_FRAME, cssa - 1);
 		raise(slot, uc, VECTOR_GP, 0, 0);
 		return;
 	} else {

@@ -105,7 +105,17 @@ export const Verdict = {
   NOT_OURS: 4,
 } as const;
 
-export const Event = { EENTER: 1, ERESUME: 2, EEXIT: 3, AEX: 4, SIGNAL: 5 } as const;
+export const Event = { EENTER: 1, ERESUME: 2, EEXIT: 3, AEX: 4, SIGNAL: 5, REFUSED: 6 } as const;
+
+/** Event.REFUSED: registers are the leaf, one of these, and what was found. Of what the stub owns, it is the judge. */
+export const Refusal = {
+  /** TCS.STATE is not INACTIVE. Found: the thread that is in it. */
+  BUSY: 1,
+  /** No free frame for EENTER, or none to ERESUME. Found: CSSA, and NSSA in the high half. */
+  CSSA: 2,
+  /** What the frame holds cannot be resumed. Found: the frame's index. */
+  FRAME: 3,
+} as const;
 
 export const RecordState = { IDLE: 0, REQUEST: 1, DONE: 2 } as const;
 

@@ -19,6 +19,7 @@ import { sgxCode, why, type Code, type Why } from '../lib/outcome.ts';
 import { hex } from './checks.ts';
 
 const DIGEST_BYTES = 32;
+const OTHER_KEY = 'sign again, with the key whose modulus is in the SIGSTRUCT';
 /** RFC 8017, "EMSA-PKCS1-v1_5": 00 01 FF .. 00, then the DER of "a SHA-256 digest follows". The digest completes it. */
 const DIGEST_INFO = '3031300d060960864801650304020105000420';
 const PADDING = `0001${'ff'.repeat(330)}00${DIGEST_INFO}`;
@@ -53,14 +54,14 @@ export function checkSignature(bytes: Uint8Array): Code | undefined {
   const modulus = toInteger(sig.modulus);
   const signature = toInteger(sig.signature);
   if (modulus === 0n || signature >= modulus) {
-    return invalid(why('SIGSTRUCT.SIGNATURE is below SIGSTRUCT.MODULUS', 'a smaller number', 'not smaller'));
+    return invalid(why('SIGSTRUCT.SIGNATURE is below SIGSTRUCT.MODULUS', 'a smaller number', 'not smaller', OTHER_KEY));
   }
   const { q1, q2, cube } = quotients(signature, modulus);
   if (toInteger(sig.q1) !== q1) {
-    return invalid(why('SIGSTRUCT.Q1 is floor(S^2 / N)', short(q1), short(toInteger(sig.q1))));
+    return invalid(why('SIGSTRUCT.Q1 is floor(S^2 / N)', short(q1), short(toInteger(sig.q1)), OTHER_KEY));
   }
   if (toInteger(sig.q2) !== q2) {
-    return invalid(why('SIGSTRUCT.Q2 is floor((S^3 - Q1*S*N) / N)', short(q2), short(toInteger(sig.q2))));
+    return invalid(why('SIGSTRUCT.Q2 is floor((S^3 - Q1*S*N) / N)', short(q2), short(toInteger(sig.q2)), OTHER_KEY));
   }
   const expected = paddedDigest(bytes);
   const found = cube.toString(16).padStart(SIGSTRUCT_MODULUS_BYTES * 2, '0');

@@ -44,7 +44,12 @@ const AMX = TILECFG | TILEDATA;
 export function illegalXfrm(xfrm: bigint, supported: bigint): Why | undefined {
   const found = Xfrm.format(xfrm);
   if ((xfrm & ~supported) !== 0n)
-    return why('XFRM is supported by the processor', `a part of ${Xfrm.format(supported)}`, found);
+    return why(
+      'XFRM is supported by the processor',
+      `a part of ${Xfrm.format(supported)}`,
+      found,
+      'leave out what CPUID.12H.1:EDX:ECX does not report, or choose another processor with --cpu',
+    );
   if ((xfrm & X87) === 0n) return why('XFRM has X87', 'X87', found);
   if ((xfrm & AVX) !== 0n && (xfrm & SSE) === 0n) return why('XFRM has SSE when it has AVX', 'SSE|AVX', found);
   if ((xfrm & AVX512) !== 0n && ((xfrm & AVX512) !== AVX512 || (xfrm & AVX) === 0n)) {

@@ -116,7 +116,14 @@ describe('the machine', () => {
 
   it('says what was opened in the trace', async () => {
     const result = await end(start('run', '--trace', 'sh', '-c', 'exec 3<>/dev/sgx_enclave'));
-    expect(result.stderr).toMatch(/open \/dev\/sgx_enclave O_RDWR.* = 0/);
+    expect(result.stderr).toMatch(/open path=\/dev\/sgx_enclave flags=O_RDWR.* = 0/);
+  });
+
+  it('says once, and first, that enclave memory is open where there are no protection keys', async () => {
+    const { stderr } = await end(start('run', '--trace', 'true'));
+    const lines = stderr.split('\n').map((line) => line.includes('no protection keys here'));
+    const keys = /^flags\s*:.*\bospke\b/m.test(readFileSync('/proc/cpuinfo', 'latin1'));
+    expect(lines).toEqual(keys ? [false, false] : [true, false, false]);
   });
 
   it('leaves nothing behind when its program is killed', async () => {

@@ -1,9 +1,9 @@
 /** Threads entering, leaving and working inside enclaves: what the processor model has to say about it. */
 import { Enclu } from '../../abi/sgx-arch.ts';
-import { Event, Verdict } from '../../abi/stub.ts';
+import { Event, Refusal, Verdict } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { generalProtection, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
-import type { TcsParameters } from '../../processor/enclu/check-enter.ts';
+import { busyTcs, noFrame, type TcsParameters } from '../../processor/enclu/check-enter.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
 import { outcomeOf, type TraceKind } from '../../trace/events.ts';
 import { DONE, faulted, hex, refused, trace, type Caller, type Reply } from './reply.ts';
@@ -112,12 +112,30 @@ export function event(caller: Caller): Reply {
   const number = box.arg(0);
   const tcs = box.arg(1);
   const values = [box.arg(2), box.arg(3), box.arg(4)];
+  if (number === Event.REFUSED) {
+    traceLeaf(caller, leafName(values[0]!), { tcs }, refusal(values[0]!, values[1]!, values[2]!));
+    return DONE;
+  }
   trace(caller, () => {
     const { kind, name, words } = eventLines[number] ?? { kind: 'note', name: `event ${number}`, words: [] };
     const registers = words.map((word, index) => [word, values[index]!] as const);
     return { kind, name, args: inHex({ tcs, ...Object.fromEntries(registers) }) };
   });
   return DONE;
+}
+
+/** Why the stub refused an entry that the host had allowed: what it says of the state that it owns. */
+function refusal(leaf: number, reason: number, found: number): Fault {
+  if (reason === Refusal.BUSY) return busyTcs(found === 0 ? 'a thread' : `thread ${found}`);
+  if (reason === Refusal.CSSA) return noFrame(leaf, found % 2 ** 32, Math.floor(found / 2 ** 32));
+  return generalProtection(
+    why(
+      `SSA frame ${found} can be resumed`,
+      'XSTATE_BV within SECS.XFRM, reserved bytes and MXCSR bits zero',
+      'a frame that breaks one of these',
+      'let the handler in the enclave leave the XSAVE header as it was',
+    ),
+  );
 }
 
 const eventLines: Readonly<Record<number, { kind: TraceKind; name: string; words: readonly string[] }>> = {

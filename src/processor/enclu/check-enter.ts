@@ -172,20 +172,18 @@ function checkAexNotify(secs: SecsPage, flags: bigint): Fault | undefined {
 }
 
 function checkCssa(tcs: TcsParameters, leaf: number, { checkState }: CheckEnterOptions): Fault | undefined {
-  if (!checkState) return undefined;
-  if (leaf === Enclu.EENTER) {
-    if (tcs.cssa < tcs.nssa) return undefined;
-    return generalProtection(
-      why(
-        'TCS.CSSA is below TCS.NSSA',
-        `less than ${tcs.nssa}`,
-        `${tcs.cssa}`,
-        'ERESUME an interrupted entry first, or build with more SSA frames',
-      ),
-    );
+  if (!checkState || (leaf === Enclu.EENTER ? tcs.cssa < tcs.nssa : tcs.cssa > 0)) return undefined;
+  return noFrame(leaf, tcs.cssa, tcs.nssa);
+}
+
+/** The #GP of an EENTER without a free SSA frame, or of an ERESUME without one in use. */
+export function noFrame(leaf: number, cssa: number, nssa: number): Fault {
+  if (leaf === Enclu.ERESUME) {
+    const advice = 'ERESUME only after an AEX, and once for each';
+    return generalProtection(why('TCS.CSSA is not 0', 'an interrupted entry to resume', '0', advice));
   }
-  if (tcs.cssa > 0) return undefined;
-  return generalProtection(why('TCS.CSSA is not 0', 'an interrupted entry to resume', '0'));
+  const advice = 'ERESUME an interrupted entry first, or build with more SSA frames';
+  return generalProtection(why('TCS.CSSA is below TCS.NSSA', `less than ${nssa}`, `${cssa}`, advice));
 }
 
 /** Every page of the frame's XSAVE area, and the page of GPRSGX. */
@@ -240,8 +238,11 @@ function checkCanonical(address: bigint, name: string): Fault | undefined {
 }
 
 function checkInactive(state: bigint): Fault | undefined {
-  if (state === TcsState.INACTIVE) return undefined;
-  return generalProtection(
-    why('TCS.STATE is INACTIVE', 'a TCS that no thread is in', 'ACTIVE', 'another thread is inside through this TCS'),
-  );
+  return state === TcsState.INACTIVE ? undefined : busyTcs('a thread');
+}
+
+/** The #GP of entering through a TCS that is in use. */
+export function busyTcs(holder: string): Fault {
+  const advice = 'give every thread a TCS of its own, or let it wait until the other has left';
+  return generalProtection(why('TCS.STATE is INACTIVE', 'a TCS that no thread is in', `ACTIVE, by ${holder}`, advice));
 }
