@@ -1,4 +1,4 @@
-// `npm run build`: what the published package holds. dist/ is the compiled TypeScript, prebuilds/linux-x64/ the stub.
+// `npm run build`: what the published package holds. dist/ is the compiled TypeScript, prebuilds/linux-x64/ the native programs.
 
 import { chmodSync, cpSync, mkdirSync, rmSync } from 'node:fs';
 import path from 'node:path';
@@ -13,6 +13,7 @@ must('tsc', '-p', 'tsconfig.build.json');
 must('make', '-s', '-C', 'native');
 const prebuilds = path.join(root, 'prebuilds', 'linux-x64');
 mkdirSync(prebuilds, { recursive: true });
-const stub = path.join(prebuilds, 'vitrine-stub');
-cpSync(path.join(root, 'native', 'build', 'vitrine-stub'), stub);
-chmodSync(stub, 0o755);
+for (const program of ['vitrine-stub', 'vitrine-probe']) {
+  cpSync(path.join(root, 'native', 'build', program), path.join(prebuilds, program));
+  chmodSync(path.join(prebuilds, program), 0o755);
+}

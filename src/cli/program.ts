@@ -19,9 +19,14 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
     .exitOverride();
   registerRun(program, thread);
   if (thread === undefined) {
-    const [{ registerMeasure }, { registerSign }] = await Promise.all([import('./measure.ts'), import('./sign.ts')]);
+    const [{ registerMeasure }, { registerSign }, { registerDoctor }] = await Promise.all([
+      import('./measure.ts'),
+      import('./sign.ts'),
+      import('./doctor.ts'),
+    ]);
     registerMeasure(program);
     registerSign(program);
+    registerDoctor(program);
   }
   try {
     await program.parseAsync(bindTraceFiles(process.argv, program));

@@ -5,7 +5,7 @@ import { findExecutable } from '../attach/executable.ts';
 import { endLike, launch, type Ending } from '../attach/launch.ts';
 import type { MachineThread } from '../attach/machine-thread.ts';
 import type { MachineOrder } from '../attach/protocol.ts';
-import { findStub } from '../attach/stub-file.ts';
+import { findNative } from '../attach/stub-file.ts';
 import { VITRINE_FAILED } from './exit-codes.ts';
 import { startTraceFile, TRACE_FORMAT } from './trace-file.ts';
 
@@ -23,7 +23,7 @@ export interface RunOptions {
 export async function run({ thread, program, args, cpu, epcSizeBytes, traces, version }: RunOptions): Promise<never> {
   const found = findExecutable(program);
   if ('exitCode' in found) return fail(`cannot run ${found.reason}`, found.exitCode);
-  const stub = findStub();
+  const stub = findNative('vitrine-stub');
   if (stub === undefined)
     return fail('the stub has not been built yet; in a clone, `npm start` or `make -C native` does', VITRINE_FAILED);
   const machine = { cpu, epcSizeBytes };
