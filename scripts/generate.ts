@@ -13,6 +13,7 @@ import { PageFaultError, Rflags, Vector } from '../src/abi/x86.ts';
 import { Errno } from '../src/lib/errno.ts';
 import type { IoctlTable } from '../src/lib/ioctl.ts';
 import type { Layout } from '../src/lib/layout.ts';
+import { compatibilityDocument } from './compatibility.ts';
 import { fillIn } from './markdown.ts';
 import { traceTables } from './trace-tables.ts';
 import { constantsOf, constantsOfBits, renderHeader, upperSnake, type Constant, type Section } from './c-header.ts';
@@ -25,6 +26,7 @@ const files = [
   { path: 'native/include/layout.h', text: layoutHeader() },
   ...generatedHeaders(),
   { path: 'docs/trace.md', text: fillIn(readFileSync(join(root, 'docs/trace.md'), 'utf8'), traceTables) },
+  { path: 'docs/compatibility.md', text: compatibilityDocument() },
 ];
 for (const { path, text } of files) {
   const file = join(root, path);

@@ -4,6 +4,7 @@
  */
 import { signalName } from '../../abi/linux.ts';
 import { Xfrm } from '../../abi/sgx-arch.ts';
+import { StubFd } from '../../abi/stub.ts';
 import { errnoName } from '../../lib/errno.ts';
 import { processorProfiles } from '../../machine/profiles.ts';
 import type { Answer, HostFacts } from './facts.ts';
@@ -70,6 +71,9 @@ function describe(answer: Answer): string {
       return 'not tried: the probe did not come so far';
   }
 }
+
+const FIRST_FD = Math.min(...Object.values(StubFd));
+const LAST_FD = Math.max(...Object.values(StubFd));
 
 /** Below this, enclaves of some ten thousand pages with changing rights run out of mappings. */
 const ENOUGH_MAPPINGS = 60_000;
@@ -163,10 +167,10 @@ export const checks: readonly Check[] = [
   ),
   probed(
     'descriptors',
-    'descriptors 1021 to 1023 can be had',
+    `descriptors ${FIRST_FD} to ${LAST_FD} can be had`,
     'fail',
-    'the stub keeps its three descriptors there: the program ends before it starts',
-    'raise the hard limit of open files to 1024 or more (ulimit -Hn 1024)',
+    'the stub keeps its descriptors there: the program ends before it starts',
+    `raise the hard limit of open files to ${LAST_FD + 1} or more (ulimit -Hn ${LAST_FD + 1})`,
   ),
   probed(
     'cpuid-faulting',

@@ -1,0 +1,402 @@
+/**
+ * What docs/compatibility.md says in words: behaviours of Linux's SGX driver and of the processor that a program, or
+ * its author, notices first, and how we stand to each. A row is done by tests that are there; the generator looks.
+ */
+
+/** A file, and words of a title in it (in C: of the line that a reader has to find). */
+export type TestReference = readonly [file: string, words: string];
+
+export interface Row {
+  readonly behaviour: string;
+  /** What shows it. A row with tests only is done. */
+  readonly tests?: readonly TestReference[];
+  /** How it differs here, and why; for good. */
+  readonly different?: string;
+  /** What is missing, in the code or in the tests. */
+  readonly notYet?: string;
+}
+
+const processor = (leaf: string, words: string): TestReference => [`test/model/processor/${leaf}.test.ts`, words];
+const device = (ioctl: string, words: string): TestReference => [`test/model/devices/${ioctl}.test.ts`, words];
+const kernel = (part: string, words: string): TestReference => [`test/model/kernel/${part}.test.ts`, words];
+const broken = (words: string): TestReference => ['test/integration/broken.test.ts', words];
+/** Real programs: the source line that checks it; test/integration runs them. */
+const program = (name: string, words: string): TestReference => [`test/programs/${name}.c`, words];
+
+/** Leaves that have no file, with the reason. */
+export const leavesNotHere: Readonly<Record<string, Pick<Row, 'different' | 'notYet'>>> = {
+  ELDB: { different: 'brings a page back BLOCKED; Linux uses ELDU only' },
+  ERDINFO: { different: 'for virtual machine monitors; Linux does not use it' },
+  ETRACKC: { different: 'for virtual machine monitors; Linux does not use it' },
+  ELDBC: { different: 'for virtual machine monitors; Linux does not use it' },
+  ELDUC: { different: 'for virtual machine monitors; Linux does not use it' },
+  EUPDATESVN: { different: 'a firmware update without a restart; no profile reports it' },
+  EVERIFYREPORT2: { different: 'for TDX; no profile reports it' },
+};
+
+export const mappingRules: readonly Row[] = [
+  {
+    behaviour: 'mmap with MAP_PRIVATE: EINVAL, before anything else',
+    tests: [kernel('vma', 'EINVAL: MAP_PRIVATE, before everything else'), program('semantics', 'MAP_PRIVATE')],
+  },
+  {
+    behaviour: 'mmap after INIT outside ELRANGE: EACCES; before INIT, and before CREATE, anything anywhere',
+    tests: [
+      kernel('vma', 'EACCES: initialized and not within ELRANGE'),
+      kernel('vma', 'before INIT, and before CREATE, anything goes anywhere'),
+    ],
+  },
+  {
+    behaviour: 'personality READ_IMPLIES_EXEC: EACCES in any state',
+    tests: [kernel('vma', 'EACCES: READ_IMPLIES_EXEC, in any state')],
+  },
+  {
+    behaviour: 'every page that is there must allow all rights asked for, else EACCES; absent pages impose nothing',
+    tests: [kernel('vma', 'one page of many is enough to refuse, and nothing is mapped then')],
+  },
+  {
+    behaviour: 'the file offset is ignored: a page is known by its linear address',
+    tests: [
+      program('semantics', 'MAP_SHARED, fd, 0x5000'),
+      kernel('vma', 'a moved mapping is one of the pages at its new'),
+    ],
+  },
+  {
+    behaviour: 'a descriptor opened without the right to read or write cannot be mapped: EACCES',
+    tests: [program('semantics', 'PROT_READ, MAP_SHARED, ioctls_only')],
+  },
+  {
+    behaviour: 'mprotect asks what mmap asked, for the exact sub-range',
+    tests: [
+      kernel('vma', 'EACCES: the may-map rule on the exact sub-range'),
+      program('mappings', 'static void protected'),
+    ],
+    different: 'it is all or nothing, where Linux has changed the VMAs before the one that it refuses',
+  },
+  {
+    behaviour: 'the limit of a page: SECINFO RWX of EADD, RW for a TCS, RWX after EAUG; RESTRICT does not lower it',
+    tests: [kernel('vma', 'RESTRICT does not lower the limit, a change to TCS does')],
+  },
+  {
+    behaviour: 'a mapping wider than the limit of its page: SIGBUS at any touch',
+    tests: [
+      broken('a VMA wider than its page'),
+      kernel('fault', 'bus: the VMA has more rights than the page was added with'),
+    ],
+  },
+  {
+    behaviour: 'mremap: a move is allowed, growing is EFAULT',
+    tests: [kernel('vma', 'EFAULT: it does not grow, and comes from one mapping')],
+  },
+  {
+    behaviour: 'madvise: DONTNEED, DODUMP and DOFORK are EINVAL',
+    tests: [kernel('vma', 'EINVAL: advice %i')],
+  },
+  {
+    behaviour: 'munmap keeps the pages; an enclave lives until its last descriptor and mapping are gone',
+    tests: [
+      kernel('vma', 'the same content is there after munmap and mmap'),
+      kernel('revocation', 'lives until the last descriptor and the last mapping are gone'),
+      program('mappings', 'static void unmapped'),
+    ],
+  },
+  {
+    behaviour: "fork inherits mappings; the child is in the enclave's list of processes",
+    tests: [program('semantics', "The child enters the parent's enclave"), program('processes', 'static void orphan')],
+  },
+  {
+    behaviour: 'ptrace and /proc/PID/mem: by EDBGRD and EDBGWR of debug enclaves, EIO else',
+    notYet: 'EDBGRD and EDBGWR; a debugger sees the memory of any enclave, for it is a memfd',
+  },
+  {
+    behaviour: 'process_vm_readv, O_DIRECT and vmsplice of enclave memory by others: EFAULT',
+    different: 'the memory is a memfd mapping like any other, so they read what is there: this is glass',
+  },
+];
+
+/** In the order of the list that the project began with; each is one thing that runtimes or their tests depend on. */
+export const behaviours: readonly Row[] = [
+  {
+    behaviour:
+      'After an AEX a signal handler sees RIP = AEP, RAX = 3, RBX = TCS, RCX = AEP, and RSP and RBP of the EENTER',
+    tests: [
+      program('semantics', 'handler_rax == 3'),
+      processor('aex', 'shows synthetic ones from which ENCLU is ERESUME'),
+    ],
+  },
+  {
+    behaviour:
+      'A handler may enter the same TCS again, on its next SSA frame; the return to AEP then resumes the first',
+    tests: [
+      program('semantics', 'Nested: the same TCS is entered from the handler'),
+      processor('eresume', 'works over a nested entry through the same TCS'),
+    ],
+  },
+  {
+    behaviour: 'An EENTER that faults by itself shows its own ENCLU and leaf 2, an AEX leaf 3',
+    tests: [broken('a busy TCS'), program('semantics', 'run.function == 3 && run.exception_vector == 6')],
+  },
+  {
+    behaviour: 'FS and GS base change at every way in and out; handlers run with those of the host',
+    tests: [
+      processor('eexit', 'segment bases and TF restored'),
+      ['test/integration/programs.test.ts', 'under-fire: two threads, a timer signal every 50 us'],
+    ],
+  },
+  {
+    behaviour: 'SYSCALL and CPUID inside are #UD; RDTSC too on a processor with SGX1 only',
+    tests: [program('semantics', 'WORK_SYSCALL'), program('semantics', 'WORK_CPUID')],
+    different: 'RDTSC works on the skylake profile: Linux can only forbid it to the whole thread',
+  },
+  {
+    behaviour: 'GPRSGX, EXITINFO and EXINFO in the SSA are exact, and ERESUME honours what a handler inside edits',
+    tests: [
+      processor('aex', 'reports #PF and its address and error code with MISCSELECT.EXINFO'),
+      processor('eresume', 'honours what an in-enclave handler wrote into the frame'),
+    ],
+    notYet: 'the tests are of the model; no enclave of the real programs reads its SSA',
+  },
+  {
+    behaviour:
+      '__vdso_sgx_enter_enclave is found by section headers, hash tables, versions and ld.so, and behaves as Linux has it',
+    tests: [
+      ['native/test/vdso-test.c', 'section headers'],
+      program('semantics', 'enter_worker(enter, NULL, &run, 5) == -EINVAL'),
+    ],
+  },
+  {
+    behaviour: 'ADD_PAGES may do a part: 0 with count below length; the struct is written back on errors, too',
+    tests: [
+      device('add-pages', '0 with a part done: a signal after the first page'),
+      device('add-pages', 'the struct comes back with count only from the loop on'),
+    ],
+  },
+  {
+    behaviour: 'SGX2 ioctls on a fresh file: EINVAL with SGX2, ENODEV without',
+    tests: [
+      device('page-changes', 'EINVAL: not initialized, also on a fresh file and with zeros'),
+      device('page-changes', 'ENODEV: the processor has no SGX2'),
+    ],
+  },
+  {
+    behaviour: 'PROVISION before CREATE is lost; PROVISIONKEY without it passes CREATE and fails at INIT with EACCES',
+    tests: [device('provision', 'before CREATE it is lost'), broken('PROVISIONKEY without permission')],
+  },
+  {
+    behaviour: 'Every SGX code of EINIT is EPERM; faults of ECREATE and EADD are EIO',
+    tests: [
+      broken('a changed page'),
+      broken('an XFRM that the processor lacks'),
+      device('add-pages', 'EIO: EADD faults'),
+    ],
+  },
+  {
+    behaviour: 'Reports and keys: MAC, derivation inputs, stability, alignment and reserved fields',
+    notYet: 'EGETKEY and EREPORT',
+  },
+  {
+    behaviour: 'CPUID 7, 12H.0, 12H.1 and 12H.2 agree with each other and with XCR0',
+    tests: [
+      ['src/processor/cpuid.test.ts', '12H.1: the ATTRIBUTES and XFRM that ECREATE allows'],
+      ['src/processor/cpuid.test.ts', 'has no more XSAVE components than the host enables'],
+    ],
+  },
+  {
+    behaviour:
+      'Pages of EAUG are zero, RW, PENDING: the first touch faults with 0x8007; EACCEPT brings the page by itself',
+    tests: [kernel('run', 'grows by touch: EAUG, 0x8007'), kernel('run', 'grows by EACCEPT')],
+  },
+  {
+    behaviour: 'munmap frees no page, close keeps the enclave while it is mapped, contents go by address',
+    tests: [
+      kernel('vma', 'the same content is there after munmap and mmap'),
+      kernel('revocation', 'close with mappings keeps it'),
+    ],
+  },
+  {
+    behaviour: 'MAP_PRIVATE is EINVAL; rights above the limit of a page are EACCES, or SIGBUS when mapped before',
+    tests: [kernel('vma', 'EINVAL: MAP_PRIVATE'), broken('a VMA wider than its page')],
+  },
+  {
+    behaviour: 'Page fault addresses are those of pages; error codes tell 0x6, 0x7 and 0x8007 apart',
+    tests: [
+      kernel('fault', 'rights of the VMA, page present: P is set and the SGX bit is not'),
+      kernel('fault', 'PROT_NONE: P is clear, nothing is brought'),
+      kernel('fault', 'EPCM rights: the SGX bit'),
+    ],
+  },
+  {
+    behaviour: 'MODIFY_TYPES to TCS takes all rights from the EPCM entry and sets the limit of mappings to RW',
+    tests: [
+      device('page-changes', 'REG to TCS: the limit of mappings becomes RW'),
+      processor('emodt', 'makes PT_REG a PT_TCS that is MODIFIED, without rights'),
+    ],
+  },
+  {
+    behaviour:
+      'REMOVE before EACCEPT is EPERM; a trimmed page faults with 0x8005 until it is removed; then it can grow anew',
+    tests: [
+      device('page-changes', 'EPERM: trimmed and not accepted'),
+      kernel('run', 'trims, is faulted with 0x8005 before and after EACCEPT, removes, and gets a fresh page'),
+    ],
+  },
+  {
+    behaviour: 'result and count of the SGX2 ioctls must be 0 on the way in, and are exact on the way out',
+    tests: [
+      device('page-changes', 'EINVAL: count has to be 0'),
+      device('page-changes', 'EFAULT with result 20: the page is PENDING'),
+    ],
+  },
+  {
+    behaviour: 'From outside enclave memory reads as ones and swallows writes, without a signal; system calls likewise',
+    tests: [program('semantics', 'static void abort_page'), kernel('fault', 'a present page is an abort page')],
+    different:
+      'a system call gets EFAULT; without protection keys the memory is open to its process, and doctor says so',
+  },
+  {
+    behaviour: 'EEXIT leaves RSP, RBP, flags and SSE as they are, and gives AEP in RCX',
+    tests: [
+      processor('eexit', 'goes to RBX with the AEP in RCX'),
+      ['test/integration/programs.test.ts', 'under-fire: two threads, a timer signal every 50 us'],
+    ],
+  },
+  {
+    behaviour:
+      'After an AEX RDX, RSI, RDI and R8 to R15 are 0 and the vector registers initial; the vDSO does not restore R12 to R15',
+    tests: [
+      processor('aex', 'shows synthetic ones'),
+      processor('aex', '16 zero bytes behind XSTATE_BV, and initializes it'),
+    ],
+    notYet: 'the tests are of the model; no real program looks at all these registers',
+  },
+  {
+    behaviour: 'A signal during enclave code is an AEX and a resume: the handler sees AEP, the vDSO function nothing',
+    tests: [
+      program('semantics', 'A signal that comes while this thread is inside'),
+      ['test/integration/programs.test.ts', 'under-fire: two threads, a timer signal every 50 us'],
+    ],
+  },
+  {
+    behaviour: 'A busy TCS, and CSSA at NSSA: #GP',
+    tests: [broken('a busy TCS'), program('semantics', 'CSSA has reached NSSA')],
+  },
+  {
+    behaviour: 'Two ioctls on one file at a time: EBUSY, even before ENOTTY',
+    tests: [device('dispatch', 'EBUSY: another ioctl on the same file is in progress, even before ENOTTY')],
+  },
+  {
+    behaviour: 'The same page twice: EBUSY; a noexec source: EACCES; no source: EFAULT',
+    tests: [
+      device('add-pages', 'EBUSY: there is a page already'),
+      device('add-pages', 'EACCES: the source, or the mapping above a gap'),
+      device('add-pages', 'EFAULT: nothing is mapped at the source or above'),
+    ],
+  },
+  {
+    behaviour:
+      'A TCS: no RWX in SECINFO, reserved bytes 0, STATE, CSSA, AEP and DBGOPTIN cleared, not to be read inside',
+    tests: [
+      device('add-pages', 'EIO: EADD faults on a TCS with reserved bits'),
+      processor('eadd', 'clears RWX, STATE, CSSA, AEP and DBGOPTIN of a TCS'),
+      kernel('fault', 'a TCS cannot be touched'),
+    ],
+  },
+  {
+    behaviour: 'MRENCLAVE: without base and attributes, by order of EADD, unmeasured pages as their EADD only',
+    tests: [processor('measurement', 'is the one of test/vectors/measurement.json'), broken('a changed page')],
+  },
+  {
+    behaviour: 'A fork child may use the enclave, beside its parent and beyond its end',
+    tests: [program('semantics', "The child enters the parent's enclave"), program('processes', 'static void orphan')],
+  },
+  {
+    behaviour: 'Device files: stat, fstat, O_CLOEXEC, dup; a file of sgx_provision is one wherever it came from',
+    tests: [
+      program('semantics', 'static void device_files'),
+      program('hostile', 'int first = dup(device)'),
+      device('provision', 'ENOTTY: every command'),
+    ],
+  },
+  {
+    behaviour: 'An ELRANGE at 0, mapped RWX before CREATE; programs that make raw system calls',
+    tests: [
+      device('create', 'base 0 is a base'),
+      kernel('vma', 'before INIT, and before CREATE, anything goes anywhere'),
+    ],
+    notYet: 'the tests are of the model; no real program does it',
+  },
+  {
+    behaviour: 'EINIT compares ATTRIBUTES and XFRM under their masks; a SIGSTRUCT that masks DEBUG in: EPERM',
+    tests: [processor('einit', 'does not look at bits outside the masks')],
+  },
+  {
+    behaviour: 'ERESUME does not rewrite URSP and URBP; RF, TF and DF are as the frame has them',
+    tests: [
+      processor('eresume', 'does not rewrite URSP and URBP'),
+      processor('aex', 'clears the arithmetic flags, keeps DF and gives TF back'),
+    ],
+    notYet: 'the tests are of the model; no real program looks',
+  },
+  {
+    behaviour: 'A hole without SGX2 or before INIT: SIGBUS, BUS_ADRERR; what the EPCM denies: SIGSEGV, SEGV_ACCERR',
+    tests: [
+      kernel('fault', 'bus: no page and no SGX2'),
+      kernel('fault', 'bus: no page before INIT'),
+      broken('a VMA wider than its page'),
+    ],
+    notYet: 'no real program meets the SIGSEGV as a signal',
+  },
+  {
+    behaviour: 'Debuggers read and write debug enclaves through ptrace and /proc/PID/mem; of others EIO',
+    notYet: 'EDBGRD and EDBGWR',
+  },
+  {
+    behaviour:
+      'Eviction cannot be seen: contents, rights, PENDING, MODIFIED and PR come back; ENOMEM only with nothing to evict',
+    tests: [
+      kernel('reclaim', 'a pending page can be accepted after it was evicted'),
+      ['test/property/epcm.test.ts', 'end with everything in memory after EWB of all pages'],
+      ['test/integration/programs.test.ts', 'pressure: 64 MiB built in 8 MiB of EPC'],
+    ],
+  },
+  {
+    behaviour: 'EAGAIN from the SGX2 ioctls, and EBUSY from REMOVE, for a page that is just being evicted',
+    different: 'eviction is never in progress while an ioctl runs, so neither happens',
+  },
+  {
+    behaviour:
+      'Mappings are never merged; each shows in /proc/PID/maps as /dev/sgx_enclave, and counts to max_map_count',
+    different: 'maps shows memfds under the addresses, of which the kernel may merge neighbours',
+  },
+  {
+    behaviour: 'EMODPE does not act on PENDING or MODIFIED pages; PR pages can be used; EMODPR, then EMODT clears PR',
+    tests: [processor('emodt', 'clears PR'), processor('emodpe', 'leaves PR as it is')],
+  },
+  {
+    behaviour: 'sgx_total_bytes in sysfs, and the flags sgx and sgx_lc in /proc/cpuinfo',
+    notYet: 'files of /proc and /sys are those of the host',
+  },
+  {
+    behaviour: 'AEX-Notify is reported, allowed in ATTRIBUTES and TCS.FLAGS, and compared by EENTER',
+    notYet: 'no profile reports it, so ECREATE refuses it',
+  },
+  {
+    behaviour:
+      'XCR0 inside is XFRM; the XSAVE image in the SSA has the standard format; a corrupt one is #GP at ERESUME',
+    tests: [processor('aex', 'saves the XSAVE area with XFRM, 16 zero bytes behind XSTATE_BV')],
+    different:
+      'XCR0 stays that of the host, for no user may change it: code may use registers that XFRM leaves out, and loses them',
+  },
+  {
+    behaviour: 'A failed CREATE leaves the file as new; a failed INIT leaves the enclave to be built further',
+    tests: [
+      device('create', 'a failed CREATE can be tried again on the same file'),
+      device('init', 'a failed INIT leaves the enclave as it was: more pages, and again'),
+    ],
+  },
+  {
+    behaviour:
+      '/dev/sgx_vepc: pages by file offset, MAP_SHARED and a writable file only, REMOVE_ALL counts what is left',
+    notYet: '/dev/sgx_vepc',
+  },
+];
