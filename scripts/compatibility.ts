@@ -99,7 +99,7 @@ function leaves(instruction: 'encls' | 'enclu', numbers: Readonly<Record<string,
       ? { ...(!isTested && { notYet: 'there, without a test file of its own' }) }
       : (leavesNotHere[name] ?? { notYet: '#GP' });
     return [
-      `${isThere ? `[${name}](../${file})` : name}`,
+      isThere ? `[${name}](../${file})` : name,
       `${instruction.toUpperCase()}[0x${number.toString(16)}]`,
       stateText(state),
       isThere && isTested ? link(test) : '',
