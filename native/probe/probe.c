@@ -280,20 +280,22 @@ static int probe_descriptors(void)
 	return 0;
 }
 
-/* The stub finds the host by an abstract name, sends whole messages, and gets descriptors. */
+/* The stub and the host: whole messages, and descriptors in them. */
 static int probe_sockets(void)
 {
-	struct { u16 family; char name[26]; } address = { 1 /* AF_UNIX */, "\0vitrine-probe-" };
-	const i64 type = 5 | O_CLOEXEC; /* SOCK_SEQPACKET */
-	i64 listener = sys(__NR_socket, 1, type, 0), socket = sys(__NR_socket, 1, type, 0);
+	struct { u64 length; i32 level, type, fd, pad; } control = { 20, 1 /* SOL_SOCKET */, 1 /* SCM_RIGHTS */, 1, 0 };
+	char byte = 0;
+	struct iovec part = { &byte, 1 };
+	struct { void *name; u64 name_length; struct iovec *parts; u64 count; void *control; u64 control_length, flags; }
+		message = { 0, 0, &part, 1, &control, sizeof control, 0 };
+	int pair[2];
 
-	append_number(address.name + 15, (u64)sys(__NR_getpid), 10);
-	RET_ON_ERROR(listener);
-	RET_ON_ERROR(socket);
-	RET_ON_ERROR(sys(__NR_bind, listener, &address, sizeof address));
-	RET_ON_ERROR(sys(__NR_listen, listener, 1));
-	RET_ON_ERROR(sys(__NR_connect, socket, &address, sizeof address));
-	return 0;
+	RET_ON_ERROR(sys(__NR_socketpair, 1 /* AF_UNIX */, 5 /* SOCK_SEQPACKET */ | O_CLOEXEC, 0, pair));
+	RET_ON_ERROR(sys(__NR_sendmsg, pair[0], &message, 0));
+	control.fd = -1;
+	RET_ON_ERROR(sys(__NR_recvmsg, pair[1], &message, 0));
+	RET_ON_ERROR(sys(__NR_fcntl, control.fd, F_GETFD, 0));
+	return control.fd > 2 ? 0 : NO_EFFECT;
 }
 
 /* The host is not always an ancestor of its targets: they name it as their tracer. */

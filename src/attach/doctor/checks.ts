@@ -139,7 +139,7 @@ export const checks: readonly Check[] = [
   ),
   probed(
     'sockets',
-    'programs find the host by an abstract socket',
+    'programs can talk to the machine and be given descriptors',
     'fail',
     'programs cannot reach the machine',
     'allow AF_UNIX sockets in the sandbox or container',
