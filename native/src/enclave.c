@@ -66,6 +66,17 @@ static void raise_from_record(struct slot *slot, ucontext_t *uc)
 	raise(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2]);
 }
 
+/*
+ * AEX-Notify: an ERESUME that the interrupted frame wants to be told of enters at OENTRY, as EENTER does.
+ *
+ * Model: an enclave hears of signals and exceptions only. On hardware every interrupt of the machine is an exit, and so
+ * is a page fault that the kernel mends; here the first does not exist and the second is mended without one.
+ */
+static bool wants_notice(struct slot *slot, const struct entry *entry, u32 frame)
+{
+	return (slot->tcs->flags & TCS_FLAGS_AEXNOTIFY) && (ssa_gpr(entry, frame)->aex_notify & 1);
+}
+
 /* EENTER and ERESUME. */
 static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 {
@@ -98,13 +109,14 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 	} while (true);
 
 	u32 cssa = slot->tcs->cssa;
-	if (leaf == ENCLU_EENTER ? cssa >= entry->record.nssa : cssa == 0) {
+	bool anew = leaf == ENCLU_EENTER || (cssa && wants_notice(slot, entry, cssa - 1));
+	if (anew ? cssa >= entry->record.nssa : cssa == 0) {
 		leave_state(slot);
 		report(slot, EVENT_REFUSED, tcs, leaf, REFUSAL_CSSA, cssa | (u64)entry->record.nssa << 32);
 		raise(slot, uc, VECTOR_GP, 0, 0);
 		return;
 	}
-	if (leaf == ENCLU_EENTER) {
+	if (anew) {
 		struct gprsgx *gpr = ssa_gpr(entry, cssa);
 		gpr->ursp = regs->sp;
 		gpr->urbp = regs->bp;
@@ -154,11 +166,12 @@ static void leaf_at_host(struct slot *slot, ucontext_t *uc, u32 leaf)
 		leave_by_exception(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2]);
 		return;
 	}
-	if (leaf != ENCLU_EMODPE && leaf != ENCLU_EREPORT)
+	/* The leaves with a result; the others touch neither RAX nor flags. */
+	if (leaf == ENCLU_EGETKEY || leaf == ENCLU_EACCEPT || leaf == ENCLU_EACCEPTCOPY) {
 		regs->ax = rax;
-	if (leaf != ENCLU_EMODPE)
 		regs->flags = (regs->flags & ~(u64)(RFLAGS_CF | RFLAGS_PF | RFLAGS_AF | RFLAGS_ZF | RFLAGS_SF | RFLAGS_OF)) |
 			      (zero_flag ? RFLAGS_ZF : 0);
+	}
 	regs->ip += 3;
 }
 
@@ -182,7 +195,7 @@ bool on_enclu(struct slot *slot, ucontext_t *uc)
 	if (slot->inside) {
 		if (leaf == ENCLU_EEXIT)
 			exit_enclave(slot, uc);
-		else if (leaf == ENCLU_EENTER || leaf == ENCLU_ERESUME || leaf > ENCLU_EDECCSSA)
+		else if (leaf == ENCLU_EENTER || leaf == ENCLU_ERESUME)
 			leave_by_exception(slot, uc, VECTOR_GP, 0, 0);
 		else
 			leaf_at_host(slot, uc, leaf);

@@ -3,11 +3,27 @@
  * taken by compare-and-swap, because the other threads of all processes try for it, too.
  */
 #include "enclave.h"
+#include <linux/prctl.h>
+
+#define CPUID_SGX2 0x2  /* CPUID.12H.0:EAX */
 
 /* STATE of a TCS that this thread is in: it names the thread, so that a half-done entry can be told from another's. */
 static inline u64 active_state(const struct slot *slot)
 {
 	return TCS_STATE_ACTIVE | (u64)slot->tid << 32;
+}
+
+/* RDTSC in an enclave is legal since SGX2, #UD before. */
+bool rdtsc_is_illegal(void)
+{
+	return !(session->cpuid_sgx[0].eax & CPUID_SGX2);
+}
+
+/* It is stopped for a thread while that is inside; fault.c sees it. */
+static void forbid_rdtsc(bool forbid)
+{
+	if (rdtsc_is_illegal())
+		sys(__NR_prctl, PR_SET_TSC, forbid ? PR_TSC_SIGSEGV : PR_TSC_ENABLE);
 }
 
 void leave_state(struct slot *slot)
@@ -19,6 +35,7 @@ void leave_state(struct slot *slot)
 		__atomic_store_n(&slot->tcs->state, TCS_STATE_INACTIVE, __ATOMIC_SEQ_CST);
 	slot->tcs = NULL;
 	slot->dispatch = 0;
+	forbid_rdtsc(false);
 	wrfsbase(slot->host_fs);
 	wrgsbase(slot->host_gs);
 	__atomic_store_n(&record->inside, 0, __ATOMIC_RELEASE);
@@ -57,6 +74,7 @@ bool take_state(struct slot *slot, struct entry *entry, u64 aep, bool *stale)
 					 __ATOMIC_SEQ_CST))
 		goto undo;
 	tcs->aep = aep;
+	forbid_rdtsc(true);
 	return true;
 undo:
 	slot->tcs = NULL;

@@ -54,6 +54,16 @@ static bool is_cpuid(struct slot *slot, struct sigcontext_64 *regs)
 	       !memcmp(code, cpuid, 2);
 }
 
+static bool is_illegal_rdtsc(struct slot *slot, struct sigcontext_64 *regs)
+{
+	static const u8 rdtsc[2] = { 0x0f, 0x31 }, rdtscp[3] = { 0x0f, 0x01, 0xf9 };
+	u8 code[3];
+
+	return slot->inside && rdtsc_is_illegal() && regs->trapno == VECTOR_GP &&
+	       !copy_user(code, (void *)inside_byte_address(slot, regs->ip), 3) &&
+	       (!memcmp(code, rdtsc, 2) || !memcmp(code, rdtscp, 3));
+}
+
 /* Not getting anywhere: better a clear end than a hang. */
 static void count_retry(struct slot *slot, u64 address)
 {
@@ -112,6 +122,10 @@ void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t
 			leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
 		else
 			emulate_cpuid(slot, regs);
+		return;
+	}
+	if (is_illegal_rdtsc(slot, regs)) {
+		leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
 		return;
 	}
 	/* With SGX in the processor but not for us, ENCLU is #GP or #PF, not #UD. */

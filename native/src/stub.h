@@ -269,6 +269,7 @@ void leave_by_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error
 void leave_by_interrupt(struct slot *slot, ucontext_t *uc); /* AEX for an asynchronous signal */
 void undo_entry(struct slot *slot, ucontext_t *uc);     /* a signal hit an entry before its jump */
 bool in_entry(u64 rip);
+bool rdtsc_is_illegal(void);                            /* inside an enclave, on this machine */
 void raise_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 address, int signal, int code);
 void catch_up(struct slot *slot);                       /* the kick: protections of the current generation */
 void enclaves_forget(void);                             /* in a fork child: nothing cached is its own */

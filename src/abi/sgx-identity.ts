@@ -127,6 +127,8 @@ export const TargetInfo = layout(
   },
 );
 
+/** What EREPORT's RCX points to. */
+export const REPORT_DATA_BYTES = 64;
 /** Bytes of a REPORT under its MAC. */
 export const REPORT_MACED_BYTES = 384;
 
@@ -152,7 +154,7 @@ export const Report = layout(
     configSvn: u16(260, 'CONFIGSVN'),
     reserved4: reserved(262, 42),
     isvFamilyId: bytes(304, 16, 'product family'),
-    reportData: bytes(320, 64, 'chosen by the reporting enclave'),
+    reportData: bytes(320, REPORT_DATA_BYTES, 'chosen by the reporting enclave'),
     keyId: bytes(384, 32, 'key wear-out protection'),
     mac: bytes(416, 16, 'AES-CMAC under the report key of the target'),
   },

@@ -6,16 +6,10 @@ import { Prot } from '../abi/linux.ts';
 import { Enclu } from '../abi/sgx-arch.ts';
 import { PageFaultError } from '../abi/x86.ts';
 import { pageFault, why, type Fault, type LeafResult, type Why } from '../lib/outcome.ts';
-import { PAGE_SIZE_BYTES, pageOf } from '../lib/units.ts';
+import { pageOf } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
-import {
-  checkEnter,
-  frameAddress,
-  type CheckEnterOptions,
-  type TcsParameters,
-} from '../processor/enclu/check-enter.ts';
-import { eaccept } from '../processor/enclu/eaccept.ts';
-import { emodpe } from '../processor/enclu/emodpe.ts';
+import { checkEnter, type CheckEnterOptions, type TcsParameters } from '../processor/enclu/check-enter.ts';
+import { enclu, type EncluOperands } from '../processor/enclu/enclu.ts';
 import type { EnclaveFile } from './enclave.ts';
 import { bringPage } from './fault.ts';
 import type { Mm } from './mm.ts';
@@ -25,12 +19,25 @@ import { loadSecs } from './paging.ts';
 const MAX_TRIES = 64;
 const { P, W, U } = PageFaultError.bit;
 
-export function runEaccept(mm: Mm, rbx: number, rcx: number): LeafResult {
-  return changing(mm, rbx, rcx, (access) => eaccept(mm.kernel.processor, access, rbx, rcx));
+/** A thread that is inside an enclave. */
+export interface InsideThread {
+  readonly enclave: EnclaveFile;
+  readonly tcsAddress: number;
 }
 
-export function runEmodpe(mm: Mm, rbx: number, rcx: number): LeafResult {
-  return changing(mm, rbx, rcx, (access) => emodpe(mm.kernel.processor, access, rbx, rcx));
+/** The leaves after which the page at RCX may be used in another way. */
+const changing: ReadonlySet<number> = new Set([Enclu.EACCEPT, Enclu.EMODPE, Enclu.EACCEPTCOPY]);
+
+export function runEnclu(
+  mm: Mm,
+  { enclave, tcsAddress }: InsideThread,
+  leaf: number,
+  operands: EncluOperands,
+): LeafResult {
+  const { processor } = mm.kernel;
+  const result = run(mm, enclave, tcsAddress, (access) => enclu(processor, access, leaf, operands, tcsAddress));
+  if (result.kind === 'ok' && changing.has(leaf)) enclave.refresh(pageOf(operands.rcx), pageOf(operands.rcx) + 1);
+  return result;
 }
 
 export function runCheckEnter(
@@ -41,44 +48,14 @@ export function runCheckEnter(
   options: CheckEnterOptions,
 ): LeafResult<TcsParameters> {
   const file = mm.enclaveAt(pageOf(tcsAddress));
-  const entered = run(mm, file, tcsAddress, (access) => {
+  return run(mm, file, tcsAddress, (access) => {
     return checkEnter(mm.kernel.processor, access, tcsAddress, aep, leaf, options);
   });
-  return (entered.kind === 'ok' && checkFrameMapping(mm, entered.value, leaf)) || entered;
-}
-
-/** An AEX will write to the SSA frame, so entering wants its mapping writable. */
-function checkFrameMapping(mm: Mm, tcs: TcsParameters, leaf: number): Fault | undefined {
-  const frame = leaf === Enclu.EENTER ? tcs.cssa : tcs.cssa - 1;
-  const start = frameAddress(tcs, Math.max(0, Math.min(frame, tcs.nssa - 1)));
-  for (let at = start; at < start + tcs.ssaFrameSizeBytes; at += PAGE_SIZE_BYTES) {
-    const vma = mm.vmaAt(pageOf(at));
-    if (vma !== undefined && (vma.prot & Prot.bit.PROT_WRITE) === 0) {
-      return pageFault(
-        at,
-        P | W | U,
-        why(
-          'the mapping of the SSA frame can be written',
-          'PROT_READ|PROT_WRITE',
-          Prot.format(vma.prot),
-          'mprotect it',
-        ),
-      );
-    }
-  }
-  return undefined;
 }
 
 /** Runs any leaf on the enclave's memory as this process sees it. */
 export function runLeaf<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) => LeafResult<T>): LeafResult<T> {
   return run(mm, file, file.base, leaf);
-}
-
-function changing(mm: Mm, rbx: number, rcx: number, leaf: (access: EnclaveAccess) => LeafResult): LeafResult {
-  const file = enclaveOfOperands(mm, rbx, rcx);
-  const result = run(mm, file, rbx, leaf);
-  if (result.kind === 'ok') file!.refresh(pageOf(rcx), pageOf(rcx) + 1);
-  return result;
 }
 
 function run<T>(
@@ -103,20 +80,14 @@ function bringing<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) =>
     if (result.kind !== 'fault' || result.vector !== 14 || (result.errorCode & P) !== 0) return result;
     const vma = mm.vmaAt(pageOf(result.address));
     if (vma === undefined || vma.file !== file || vma.prot === 0 || tries === MAX_TRIES) return result;
+    // The kernel brings nothing for a write that the mapping forbids.
+    if ((result.errorCode & W) !== 0 && (vma.prot & Prot.bit.PROT_WRITE) === 0) return result;
     const brought = bringPage(mm, vma, pageOf(result.address));
     // Linux sends SIGBUS here; a leaf's outcome is the exception that precedes it.
-    if (brought.kind === 'bus') return notPresent(result.address, brought.why);
+    if (brought.kind === 'bus') return pageFault(result.address, result.errorCode, brought.why);
   }
 }
 
 function notPresent(address: number, reason: Why): Fault {
   return pageFault(address, U, reason);
-}
-
-/** The enclave of a thread that works on these addresses: the one mapped there, or the one in whose ELRANGE they lie. */
-function enclaveOfOperands(mm: Mm, rbx: number, rcx: number): EnclaveFile | undefined {
-  const direct = mm.enclaveAt(pageOf(rbx)) ?? mm.enclaveAt(pageOf(rcx));
-  if (direct) return direct;
-  const mapped = [...mm.enclaves()];
-  return mapped.find((file) => file.isInElrange(rbx)) ?? mapped.find((file) => file.isInElrange(rcx)) ?? mapped[0];
 }

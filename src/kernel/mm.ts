@@ -11,10 +11,11 @@ import { fail, ok, why, type Failure, type KernelResult, type LeafResult } from 
 import { addressOf, linPage, type LinPage } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
 import type { CheckEnterOptions, TcsParameters } from '../processor/enclu/check-enter.ts';
+import type { EncluOperands } from '../processor/enclu/enclu.ts';
 import { EnclaveFile } from './enclave.ts';
 import { handleFault, type FaultRequest, type FaultVerdict } from './fault.ts';
 import type { Kernel } from './kernel.ts';
-import { runCheckEnter, runEaccept, runEmodpe } from './leaves.ts';
+import { runCheckEnter, runEnclu, type InsideThread } from './leaves.ts';
 import { maxProtOf } from './page-table.ts';
 import type { ProcessPort, ProtectionRun } from './ports.ts';
 import { effectiveProt, exceedsMaxProt, RWX } from './protection.ts';
@@ -183,6 +184,7 @@ export class Mm {
     return {
       secs: file.secs!,
       isInElrange: (address) => file.isInElrange(address),
+      isWritable: (page) => ((this.#vmas.get(page)?.prot ?? 0) & Prot.bit.PROT_WRITE) !== 0,
       lookup: (page) => {
         const vma = this.#vmas.get(page);
         if (vma === undefined || vma.file !== file || vma.prot === 0) return undefined;
@@ -193,14 +195,9 @@ export class Mm {
     };
   }
 
-  /** ENCLU[EACCEPT] of a thread of this process; operands are addresses. */
-  eaccept(rbx: number, rcx: number): LeafResult {
-    return runEaccept(this, rbx, rcx);
-  }
-
-  /** ENCLU[EMODPE]. */
-  emodpe(rbx: number, rcx: number): LeafResult {
-    return runEmodpe(this, rbx, rcx);
+  /** ENCLU of a thread of this process that is inside; pages that are missing are brought. */
+  enclu(thread: InsideThread, leaf: number, operands: EncluOperands): LeafResult {
+    return runEnclu(this, thread, leaf, operands);
   }
 
   /** The checks of EENTER (2) or ERESUME (3). */

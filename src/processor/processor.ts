@@ -4,7 +4,9 @@
  */
 import { InvariantError } from '../lib/outcome.ts';
 import type { EpcIndex } from '../lib/units.ts';
+import type { AesCmac } from './aes-cmac.ts';
 import { Epcm } from './epcm.ts';
+import { deviceKey } from './keys.ts';
 import { localSha256, type Measurement } from './measurement.ts';
 import type { Entropy, EpcContents, Fuses, Sha256, ThreadTracker } from './ports.ts';
 import type { ProcessorProfile } from './profiles.ts';
@@ -41,6 +43,10 @@ export class Processor {
   readonly lePubKeyHash: Uint8Array;
   /** Encrypts evicted pages; made anew at every reset, so that no page outlives it. 16 bytes. */
   readonly pagingKey = new Uint8Array(16);
+  /** CR_REPORT_KEYID: in every report until reset, and with it in the key that made it. 32 bytes. */
+  readonly reportKeyId = new Uint8Array(32);
+  /** Made of the fuses; every key that EGETKEY gives comes from it. */
+  readonly deviceKey: AesCmac;
   readonly eventPending: () => boolean;
   readonly sha256: () => Sha256;
   /** SECS pages in EPC. */
@@ -65,6 +71,8 @@ export class Processor {
     this.eventPending = options.eventPending ?? (() => false);
     this.lePubKeyHash = new Uint8Array(BigUint64Array.from(INTEL_LE_PUB_KEY_HASH).buffer);
     options.entropy.fill(this.pagingKey);
+    options.entropy.fill(this.reportKeyId);
+    this.deviceKey = deviceKey(options.fuses);
   }
 
   /** The SECS in a valid PT_SECS page. Asking for another page is a bug of the caller's. */

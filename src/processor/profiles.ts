@@ -15,6 +15,7 @@ export interface ProcessorProfile {
   readonly flc: boolean;
   /** Key separation and sharing: CONFIGID, CONFIGSVN, ISVFAMILYID, ISVEXTPRODID. */
   readonly kss: boolean;
+  /** ATTRIBUTES.AEXNOTIFY, and EDECCSSA. */
   readonly aexNotify: boolean;
   /** SECS.MISCSELECT bits that ECREATE allows. */
   readonly miscSelect: number;
@@ -31,7 +32,7 @@ export interface ProcessorProfile {
   xsaveSizeBytes(xfrm: bigint): number;
 }
 
-const { DEBUG, MODE64BIT, PROVISIONKEY, EINITTOKENKEY, KSS } = Attributes.mask;
+const { DEBUG, MODE64BIT, PROVISIONKEY, EINITTOKENKEY, KSS, AEXNOTIFY } = Attributes.mask;
 const SGX1_ATTRIBUTES = DEBUG | MODE64BIT | PROVISIONKEY | EINITTOKENKEY;
 const { X87, SSE, AVX, BNDREGS, BNDCSR, OPMASK, ZMM_HI256, HI16_ZMM, PKRU, TILECFG, TILEDATA } = Xfrm.mask;
 
@@ -65,13 +66,12 @@ const icelake: ProcessorProfile = {
   maxEnclaveSizeLog2_64: 56,
 };
 
-/**
- * Ice Lake with AMX.
- * Model: AEX-Notify is not offered, because EDECCSSA is not there yet; parts with older microcode are like that too.
- */
+/** Ice Lake with AMX and AEX-Notify. */
 const sapphireRapids: ProcessorProfile = {
   ...icelake,
   name: 'sapphire-rapids',
+  aexNotify: true,
+  attributes: icelake.attributes | AEXNOTIFY,
   xfrm: icelake.xfrm | TILECFG | TILEDATA,
   xcr0: icelake.xcr0 | TILECFG | TILEDATA,
 };

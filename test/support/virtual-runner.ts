@@ -2,6 +2,7 @@
  * Threads of virtual processes. Enclave code is a generator of what it does to memory, so that an instruction that
  * faulted can be run again after ERESUME, as on hardware.
  */
+import { Enclu } from '../../src/abi/sgx-arch.ts';
 import { addressOf, PAGE_SIZE_BYTES, pageOf } from '../../src/lib/units.ts';
 import type { Fault, LeafResult } from '../../src/lib/outcome.ts';
 import { runLeaf } from '../../src/kernel/leaves.ts';
@@ -9,6 +10,7 @@ import { aex, type ExceptionEvent } from '../../src/processor/enclu/aex.ts';
 import { eenter } from '../../src/processor/enclu/eenter.ts';
 import { eexit } from '../../src/processor/enclu/eexit.ts';
 import { eresume } from '../../src/processor/enclu/eresume.ts';
+import type { EncluOperands } from '../../src/processor/enclu/enclu.ts';
 import type { VirtualThread } from '../../src/processor/enclu/virtual-thread.ts';
 import type { VirtualProcess } from './virtual-process.ts';
 
@@ -17,7 +19,7 @@ export type Instruction =
   | { readonly op: 'read'; readonly address: number; readonly lengthBytes: number }
   | { readonly op: 'write'; readonly address: number; readonly bytes: Uint8Array }
   | { readonly op: 'exec'; readonly address: number }
-  | { readonly op: 'eaccept' | 'emodpe'; readonly rbx: number; readonly rcx: number };
+  | { readonly op: 'enclu'; readonly leaf: number; readonly operands: EncluOperands };
 
 /** What `run` and `resume` come back with. */
 export type Left<T> =
@@ -46,13 +48,12 @@ export function* exec(address: number): Code<void> {
 }
 
 /** The SGX code, 0 for success. */
-export function* eaccept(secInfo: number, page: number): Code<number> {
-  return (yield { op: 'eaccept', rbx: secInfo, rcx: page }) as number;
+export function* enclu(leaf: number, rbx = 0, rcx = 0, rdx = 0): Code<number> {
+  return (yield { op: 'enclu', leaf, operands: { rbx, rcx, rdx } }) as number;
 }
 
-export function* emodpe(secInfo: number, page: number): Code<number> {
-  return (yield { op: 'emodpe', rbx: secInfo, rcx: page }) as number;
-}
+export const eaccept = (secInfo: number, page: number): Code<number> => enclu(Enclu.EACCEPT, secInfo, page);
+export const emodpe = (secInfo: number, page: number): Code<number> => enclu(Enclu.EMODPE, secInfo, page);
 
 export class VirtualThreadRunner {
   readonly process: VirtualProcess;
@@ -165,10 +166,11 @@ export class VirtualThreadRunner {
       }
       case 'exec':
         return this.#access(instruction.address, 'exec', () => undefined);
-      case 'eaccept':
-        return this.#enclu(this.process.mm.eaccept(instruction.rbx, instruction.rcx));
-      case 'emodpe':
-        return this.#enclu(this.process.mm.emodpe(instruction.rbx, instruction.rcx));
+      case 'enclu': {
+        const enclave = this.process.machine.kernel.enclave(this.enclaveId!)!;
+        const inside = { enclave, tcsAddress: this.#tcsAddress };
+        return this.#enclu(this.process.mm.enclu(inside, instruction.leaf, instruction.operands));
+      }
     }
   }
 

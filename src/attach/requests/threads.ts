@@ -4,6 +4,7 @@ import { Event, Refusal, Verdict } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { generalProtection, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
 import { busyTcs, noFrame, type TcsParameters } from '../../processor/enclu/check-enter.ts';
+import type { EncluOperands } from '../../processor/enclu/enclu.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
 import { outcomeOf, type TraceKind } from '../../trace/events.ts';
 import { DONE, faulted, hex, refused, trace, type Caller, type Reply } from './reply.ts';
@@ -60,26 +61,37 @@ function checkEntry({ mm }: Caller, tcsAddress: number, aep: bigint, leaf: numbe
   return mm.checkEnter(tcsAddress, aep, leaf, { checkState: false });
 }
 
-/** LEAF(leaf, RBX, RCX, RDX) inside an enclave: EACCEPT and EMODPE. out: RAX, and 1 when it is an SGX code (ZF). */
+/** LEAF(leaf, RBX, RCX, RDX) inside an enclave. out: RAX, and 1 when it is an SGX code (ZF). */
 export function enclu(caller: Caller): Reply {
   const { box } = caller;
-  const number = box.arg(0);
-  const rbx = box.arg(1);
-  const rcx = box.arg(2);
+  const leaf = box.arg(0);
+  const operands = { rbx: box.arg(1), rcx: box.arg(2), rdx: box.arg(3) };
   const startMs = performance.now();
-  const result = runLeaf(caller, number, rbx, rcx);
-  traceLeaf(caller, leafName(number), { secinfo: rbx, page: rcx }, result, startMs);
+  const result = runLeaf(caller, leaf, operands);
+  traceLeaf(caller, leafName(leaf), named(leaf, operands), result, startMs);
   if (result.kind === 'fault') return faulted(result);
   return { ret: Verdict.RETRY, out: result.kind === 'code' ? [result.code, 1] : [0, 0] };
 }
 
-function runLeaf({ mm }: Caller, number: number, rbx: number, rcx: number): LeafResult {
-  if (number !== Enclu.EACCEPT && number !== Enclu.EMODPE) {
-    return generalProtection(why('the leaf is one that this processor has', 'EACCEPT or EMODPE', leafName(number)));
-  }
-  if (rbx >= USER_ADDRESS_END) return notCanonical('RBX', rbx);
-  if (rcx >= USER_ADDRESS_END) return notCanonical('RCX', rcx);
-  return number === Enclu.EACCEPT ? mm.eaccept(rbx, rcx) : mm.emodpe(rbx, rcx);
+/** What the registers of each leaf are, for the trace. */
+const operandNames: ReadonlyMap<number, Readonly<Record<string, keyof EncluOperands>>> = new Map([
+  [Enclu.EREPORT, { target: 'rbx', data: 'rcx', report: 'rdx' }],
+  [Enclu.EGETKEY, { request: 'rbx', key: 'rcx' }],
+  [Enclu.EACCEPT, { secinfo: 'rbx', page: 'rcx' }],
+  [Enclu.EMODPE, { secinfo: 'rbx', page: 'rcx' }],
+  [Enclu.EACCEPTCOPY, { secinfo: 'rbx', page: 'rcx', source: 'rdx' }],
+] as const);
+
+function named(leaf: number, operands: EncluOperands): Registers {
+  const names = Object.entries(operandNames.get(leaf) ?? {});
+  return Object.fromEntries(names.map(([name, register]) => [name, operands[register]]));
+}
+
+/** Registers above user space are outside every ELRANGE: the leaf itself refuses them. */
+function runLeaf({ session, mm, box }: Caller, leaf: number, operands: EncluOperands): LeafResult {
+  const enclave = session.enclaveInSlot(box.insideSlot);
+  if (enclave !== undefined) return mm.enclu({ enclave, tcsAddress: box.insideTcs }, leaf, operands);
+  return generalProtection(why('the thread is inside an enclave', 'one that this process has entered', 'none'));
 }
 
 type Registers = Readonly<Record<string, number | bigint>>;

@@ -6,9 +6,9 @@ import { Attributes, EinitToken, MiscSelect, PageType, SgxCode, SigStruct, Xfrm 
 import { equalBytes, isZero, toHex } from '../../lib/bytes.ts';
 import { ok, sgxCode, why, type Code, type LeafResult } from '../../lib/outcome.ts';
 import type { EpcIndex } from '../../lib/units.ts';
-import { aesCmac } from '../aes-cmac.ts';
+import { AesCmac } from '../aes-cmac.ts';
 import { checkEpcPage, checkNotInitialised, checkType } from '../checks.ts';
-import { einitTokenKey } from '../keys.ts';
+import { einitTokenKey, isBeyondCpuSvn } from '../keys.ts';
 import type { Processor } from '../processor.ts';
 import type { SecsPage } from '../secs.ts';
 import { checkSignature, checkSigStructFormat, mrSigner as signerOf, SIGNATURE_PADDING } from '../sigstruct.ts';
@@ -149,14 +149,13 @@ function checkLaunchControl(
   const dirty = EinitToken.firstNonzeroReserved(tokenBytes);
   if (dirty) return invalid('EINITTOKEN reserved fields are zero', '0', `byte ${dirty.offset} is not`);
   if (token.valid !== 1) return invalid('EINITTOKEN.VALID bits 31:1 are zero', '1', `${token.valid}`);
-  const beyond = token.cpuSvnLe.some((svn, i) => svn > cpu.fuses.cpuSvn[i]!);
-  if (beyond) {
+  if (isBeyondCpuSvn(cpu, token.cpuSvnLe)) {
     return sgxCode(
       SgxCode.SGX_INVALID_CPUSVN,
       why('EINITTOKEN.CPUSVNLE is not beyond the current CPUSVN', toHex(cpu.fuses.cpuSvn), toHex(token.cpuSvnLe)),
     );
   }
-  const mac = aesCmac(einitTokenKey(cpu, tokenBytes), tokenBytes.subarray(0, EINITTOKEN_MACED_BYTES));
+  const mac = new AesCmac(einitTokenKey(cpu, tokenBytes)).mac(tokenBytes.subarray(0, EINITTOKEN_MACED_BYTES));
   if (!equalBytes(mac, token.mac)) {
     return invalid("EINITTOKEN.MAC is one of this processor's", toHex(mac), toHex(token.mac));
   }

@@ -10,8 +10,9 @@ import { isCanonical } from '../canonical.ts';
 import { checkInitialised, ENCLU_WRITE_ERROR_CODE, hex } from '../checks.ts';
 import { RWX } from '../epcm.ts';
 import type { Processor } from '../processor.ts';
+import type { ViewOf } from '../../lib/layout.ts';
 import type { SecsPage } from '../secs.ts';
-import { checkAligned, checkOrdinaryPage, operandFault, resolve, type EnclaveAccess } from './access.ts';
+import { checkAligned, checkOrdinaryPage, checkWritable, operandFault, resolve, type EnclaveAccess } from './access.ts';
 
 /** What entering needs of a TCS and its SECS. Offsets are from `base`; all in bytes unless named otherwise. */
 export interface TcsParameters {
@@ -32,6 +33,8 @@ export interface TcsParameters {
   readonly attributes: bigint;
   /** CSSA as it was read; where the stub owns it, no more than a hint. */
   readonly cssa: number;
+  /** An ERESUME that does not resume the interrupted frame but tells the enclave of the exit: it enters, like EENTER. */
+  readonly notify: boolean;
 }
 
 export interface CheckEnterOptions {
@@ -83,10 +86,7 @@ export function checkEnter(
   if (refused) return refused;
 
   const secs = cpu.secs(access.secs);
-  const bytes = new Uint8Array(PAGE_SIZE_BYTES);
-  cpu.contents.read(access.secs, pageOf(tcsAddress), 0, bytes);
-  const tcs = Tcs.view(bytes);
-  const parameters = readParameters(secs, bytes, options.cssa);
+  const { tcs, parameters } = readTcs(cpu, access, tcsAddress, options.cssa);
   const denied =
     checkAlignedOffset(tcs.ossa, 'TCS.OSSA') ??
     checkAlignedOffset(tcs.ofsBase, 'TCS.OFSBASE') ??
@@ -96,16 +96,29 @@ export function checkEnter(
     checkMode(cpu, secs) ??
     checkAexNotify(secs, tcs.flags) ??
     checkCssa(parameters, leaf, options) ??
-    checkFrame(cpu, access, parameters, leaf) ??
-    checkTargets(cpu, access, parameters, leaf, options) ??
+    checkFrame(cpu, access, parameters, usedFrame(parameters, leaf));
+  if (denied) return denied;
+  const notify = leaf === Enclu.ERESUME && wantsNotice(cpu, access, parameters);
+  const refusedNow =
+    (notify ? checkNextFrame(cpu, access, parameters, options) : undefined) ??
+    checkTargets(cpu, access, parameters, notify ? Enclu.EENTER : leaf, options) ??
     (options.checkState ? checkInactive(tcs.state) : undefined);
-  return denied ?? ok(parameters);
+  return refusedNow ?? ok({ ...parameters, notify });
 }
 
-function readParameters(secs: SecsPage, tcsBytes: Uint8Array, cssa: number | undefined): TcsParameters {
-  const tcs = Tcs.view(tcsBytes);
+/** What the (checked) TCS page says. */
+export function readTcs(
+  cpu: Processor,
+  access: EnclaveAccess,
+  tcsAddress: number,
+  cssa?: number,
+): { readonly tcs: ViewOf<typeof Tcs>; readonly parameters: TcsParameters } {
+  const secs = cpu.secs(access.secs);
   const { fields } = secs;
-  return {
+  const bytes = new Uint8Array(PAGE_SIZE_BYTES);
+  cpu.contents.read(access.secs, pageOf(tcsAddress), 0, bytes);
+  const tcs = Tcs.view(bytes);
+  const parameters = {
     base: secs.baseAddress,
     sizeBytes: secs.sizeBytes,
     oentry: Number(tcs.oentry),
@@ -121,10 +134,37 @@ function readParameters(secs: SecsPage, tcsBytes: Uint8Array, cssa: number | und
     miscSelect: fields.miscSelect,
     attributes: fields.attributes,
     cssa: cssa ?? tcs.cssa,
+    notify: false,
   };
+  return { tcs, parameters };
 }
 
-function checkTcsPage(cpu: Processor, access: EnclaveAccess, page: EpcIndex, address: number): Fault | undefined {
+/** AEX-Notify: the TCS allows it and the interrupted frame asks for it. */
+function wantsNotice(cpu: Processor, access: EnclaveAccess, tcs: TcsParameters): boolean {
+  if ((tcs.flags & TcsFlags.mask.AEXNOTIFY) === 0n) return false;
+  const address = gprsgxAddress(tcs, usedFrame(tcs, Enclu.ERESUME)) + Gprsgx.offsetOf('aexNotify');
+  const byte = new Uint8Array(1);
+  cpu.contents.read(access.secs, pageOf(address), address % PAGE_SIZE_BYTES, byte);
+  return (byte[0]! & 1) !== 0;
+}
+
+/** An ERESUME that notifies needs a free frame, for the next exit. */
+function checkNextFrame(
+  cpu: Processor,
+  access: EnclaveAccess,
+  tcs: TcsParameters,
+  options: CheckEnterOptions,
+): Fault | undefined {
+  return checkCssa(tcs, Enclu.EENTER, options) ?? checkFrame(cpu, access, tcs, usedFrame(tcs, Enclu.EENTER));
+}
+
+/** #PF unless the page is a TCS of the enclave, at this address, ready for use. */
+export function checkTcsPage(
+  cpu: Processor,
+  access: EnclaveAccess,
+  page: EpcIndex,
+  address: number,
+): Fault | undefined {
   const { epcm } = cpu;
   const usable =
     epcm.typeIfValid(page) === PageType.TCS &&
@@ -186,10 +226,13 @@ export function noFrame(leaf: number, cssa: number, nssa: number): Fault {
   return generalProtection(why('TCS.CSSA is below TCS.NSSA', `less than ${nssa}`, `${cssa}`, advice));
 }
 
-/** Every page of the frame's XSAVE area, and the page of GPRSGX. */
-function checkFrame(cpu: Processor, access: EnclaveAccess, tcs: TcsParameters, leaf: number): Fault | undefined {
-  // A frame that the owner of CSSA will refuse to use anyway need not be there.
-  const index = usedFrame(tcs, leaf);
+/** #PF unless every page of the frame's XSAVE area, and the page of GPRSGX, can be read and written. */
+export function checkFrame(
+  cpu: Processor,
+  access: EnclaveAccess,
+  tcs: TcsParameters,
+  index: number,
+): Fault | undefined {
   const start = frameAddress(tcs, index);
   const addresses = [];
   for (let at = 0; at < cpu.profile.xsaveSizeBytes(tcs.xfrm); at += PAGE_SIZE_BYTES) addresses.push(start + at);
@@ -198,12 +241,15 @@ function checkFrame(cpu: Processor, access: EnclaveAccess, tcs: TcsParameters, l
   for (const address of addresses) {
     const page = resolve(access, address, `SSA frame ${index}`);
     if (page.kind !== 'ok') return page as Fault;
-    const unusable = checkOrdinaryPage(cpu, access, page.value, address, RW, ENCLU_WRITE_ERROR_CODE);
+    const unusable =
+      checkWritable(access, address, `SSA frame ${index}`) ??
+      checkOrdinaryPage(cpu, access, page.value, address, RW, ENCLU_WRITE_ERROR_CODE);
     if (unusable) return unusable;
   }
   return undefined;
 }
 
+/** A frame that the owner of CSSA will refuse to use anyway need not be there. */
 function usedFrame(tcs: TcsParameters, leaf: number): number {
   const frame = leaf === Enclu.EENTER ? tcs.cssa : tcs.cssa - 1;
   return Math.max(0, Math.min(frame, tcs.nssa - 1));

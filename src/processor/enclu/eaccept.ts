@@ -5,28 +5,19 @@
 import { PageType, SecInfoFlags, SgxCode, Tcs, TcsFlags } from '../../abi/sgx-arch.ts';
 import { generalProtection, ok, sgxCode, why, type Code, type Fault, type LeafResult } from '../../lib/outcome.ts';
 import { PAGE_SIZE_BYTES, pageOf, type EpcIndex } from '../../lib/units.ts';
-import {
-  checkSgx2,
-  checkTcsReserved,
-  checkTracked,
-  describeEntry,
-  ENCLU_READ_ERROR_CODE,
-  flagsOf,
-  hex,
-  typeOf,
-} from '../checks.ts';
+import { checkSgx2, checkTcsReserved, checkTracked, describeEntry, flagsOf, hex, typeOf } from '../checks.ts';
 import type { Processor } from '../processor.ts';
 import {
   checkAligned,
+  checkOperand,
   checkOperandInElrange,
-  checkOrdinaryPage,
   operandFault,
   readSecInfo,
   resolve,
   type EnclaveAccess,
 } from './access.ts';
 
-const { R, PENDING, MODIFIED, PR } = SecInfoFlags.bit;
+const { PENDING, MODIFIED, PR } = SecInfoFlags.bit;
 
 /**
  * @param rbx address of the SECINFO that the enclave expects
@@ -37,12 +28,8 @@ const { R, PENDING, MODIFIED, PR } = SecInfoFlags.bit;
  * SGX_PAGE_ATTRIBUTES_MISMATCH: the page is not what the enclave expects. SGX_NOT_TRACKED: ETRACK is missing.
  */
 export function eaccept(cpu: Processor, access: EnclaveAccess, rbx: number, rcx: number): LeafResult {
-  const refused = checkSgx2(cpu) ?? checkAligned(rbx, 64, 'RBX') ?? checkOperandInElrange(access, rbx, 'RBX');
+  const refused = checkSgx2(cpu) ?? checkOperand(cpu, access, rbx, { name: 'RBX', alignBytes: 64 });
   if (refused) return refused;
-  const secInfoPage = resolve(access, rbx, 'RBX');
-  if (secInfoPage.kind !== 'ok') return secInfoPage;
-  const unreadable = checkOrdinaryPage(cpu, access, secInfoPage.value, rbx, R, ENCLU_READ_ERROR_CODE);
-  if (unreadable) return unreadable;
   const secInfo = readSecInfo(cpu, access, rbx);
   if (secInfo.kind !== 'ok') return secInfo;
   const wanted = flagsOf(secInfo.value);

@@ -31,9 +31,20 @@ export function eenter(
   if (inside) return inside;
   const entry = checkEnter(cpu, access, tcsAddress, aep, Enclu.EENTER, { checkState: true });
   if (entry.kind !== 'ok') return entry;
-  const tcs = entry.value;
-  const { registers } = thread;
+  enterAtStart(cpu, access, thread, tcsAddress, aep, entry.value);
+  return ok();
+}
 
+/** To OENTRY, with frame CSSA for the next exit; ERESUME does it, too, to tell of an exit. */
+export function enterAtStart(
+  cpu: Processor,
+  access: EnclaveAccess,
+  thread: VirtualThread,
+  tcsAddress: number,
+  aep: bigint,
+  tcs: TcsParameters,
+): void {
+  const { registers } = thread;
   const gprAddress = gprsgxAddress(tcs, tcs.cssa);
   const gpr = readEnclave(cpu, access.secs, gprAddress, Gprsgx.sizeBytes);
   const frame = Gprsgx.view(gpr);
@@ -48,7 +59,6 @@ export function eenter(
   registers.rip = offsetAddress(tcs, tcs.oentry);
   registers.fsBase = offsetAddress(tcs, tcs.ofsBase);
   registers.gsBase = offsetAddress(tcs, tcs.ogsBase);
-  return ok();
 }
 
 /** ENCLU inside an enclave refuses EENTER and ERESUME. */

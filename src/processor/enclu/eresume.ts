@@ -1,8 +1,6 @@
 /**
  * ERESUME: go on where an asynchronous exit interrupted the enclave.
  * Spec: SDM "ERESUME - Re-Enters an Enclave".
- *
- * Model: no AEX-Notify (no profile offers it), so a frame is always resumed and never announced.
  */
 import { Enclu, Gprsgx, TcsState } from '../../abi/sgx-arch.ts';
 import { Rflags } from '../../abi/x86.ts';
@@ -11,7 +9,7 @@ import type { Processor } from '../processor.ts';
 import { unrestorable } from '../xsave.ts';
 import type { EnclaveAccess } from './access.ts';
 import { checkEnter, frameAddress, gprsgxAddress } from './check-enter.ts';
-import { checkOutside, goInside } from './eenter.ts';
+import { checkOutside, enterAtStart, goInside } from './eenter.ts';
 import { readEnclave, updateTcs } from './enclave-memory.ts';
 import type { VirtualThread } from './virtual-thread.ts';
 
@@ -21,6 +19,7 @@ const RESTORED_FLAGS = CF | PF | AF | ZF | SF | DF | OF | NT | RF | AC | ID;
 
 /**
  * Restores registers and extended state from frame CSSA-1 and frees the frame. URSP and URBP stay as EENTER set them.
+ * With TCS.FLAGS.AEXNOTIFY and GPRSGX.AEXNOTIFY[0] it enters at OENTRY instead, as EENTER would: frame CSSA-1 stays.
  * Faults as `checkEnter`, #GP inside an enclave, #GP for an XSAVE area that XRSTOR refuses; nothing is changed then.
  */
 export function eresume(
@@ -35,6 +34,10 @@ export function eresume(
   const entry = checkEnter(cpu, access, tcsAddress, aep, Enclu.ERESUME, { checkState: true });
   if (entry.kind !== 'ok') return entry;
   const tcs = entry.value;
+  if (tcs.notify) {
+    enterAtStart(cpu, access, thread, tcsAddress, aep, tcs);
+    return ok();
+  }
   const frame = tcs.cssa - 1;
   const area = readEnclave(cpu, access.secs, frameAddress(tcs, frame), cpu.profile.xsaveSizeBytes(tcs.xfrm));
   const corrupt = unrestorable(area, tcs.xfrm);

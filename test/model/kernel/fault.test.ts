@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { PageType } from '../../../src/abi/sgx-arch.ts';
+import { Enclu, PageType } from '../../../src/abi/sgx-arch.ts';
 import { pageOf } from '../../../src/lib/units.ts';
 import type { Access } from '../../support/virtual-process.ts';
 import { created, opened, PAGE, ready, type Opened } from '../devices/support.ts';
@@ -166,12 +166,15 @@ describe('pages wanted by a leaf', () => {
 
   it('EACCEPT outside ELRANGE is #GP, of a hole without SGX2 rights a #PF with P clear', () => {
     const all = ready();
-    expect(all.process.mm.eaccept(At.DATA, 0x1000)).toMatchObject({ kind: 'fault', vector: 13 });
+    const inside = { enclave: all.enclave.file, tcsAddress: At.TCS };
+    const accepting = (page: number) =>
+      all.process.mm.enclu(inside, Enclu.EACCEPT, { rbx: At.DATA, rcx: page, rdx: 0 });
+    expect(accepting(0x1000)).toMatchObject({ kind: 'fault', vector: 13 });
     all.process.mprotect(At.HOLE, PAGE, NONE);
     all.process.thread().run(At.TCS, function* () {
       yield* write(At.DATA, all.enclave.secInfoBytes(0x20b));
     });
-    expect(all.process.mm.eaccept(At.DATA, At.HOLE)).toMatchObject({
+    expect(accepting(At.HOLE)).toMatchObject({
       kind: 'fault',
       vector: 14,
       errorCode: 4,

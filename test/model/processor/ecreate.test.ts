@@ -107,7 +107,7 @@ describe('ECREATE', () => {
     ['SECS.BASEADDR is aligned to SECS.SIZE', { baseAddr: 0x1000n }],
     ['SECS.ATTRIBUTES is supported', { attributes: MODE64BIT | INIT }],
     ['SECS.ATTRIBUTES is supported', { attributes: MODE64BIT | CET }],
-    ['SECS.ATTRIBUTES is supported', { attributes: MODE64BIT | AEXNOTIFY }],
+    ['SECS.ATTRIBUTES is supported', { attributes: MODE64BIT | (1n << 8n) }],
     ['CONFIGID and CONFIGSVN are 0 without ATTRIBUTES.KSS', { configSvn: 1 }],
     ['CONFIGID and CONFIGSVN are 0 without ATTRIBUTES.KSS', { configId: new Uint8Array(64).fill(1) }],
   ];
@@ -146,6 +146,15 @@ describe('ECREATE', () => {
     expect(create(values).result).toBe('ok');
   });
 
+  it('takes AEXNOTIFY where the processor has it', () => {
+    const withNotice = (profileName: string) => {
+      const { cpu } = testProcessor({ profileName });
+      const srcPage = secsBytes({ attributes: MODE64BIT | AEXNOTIFY });
+      return outcome(ecreate(cpu, { linAddr: 0n, srcPage, secInfo: secInfo(0), secs: 0n }, PAGE));
+    };
+    expect(withNotice('sapphire-rapids')).toBe('ok');
+    expect(withNotice('icelake')).toBe('#GP: SECS.ATTRIBUTES is supported');
+  });
   it('takes nothing from the EPC when it refuses', () => {
     const { cpu } = create({ size: 0n });
     expect(cpu.epcm.valid(PAGE)).toBe(false);

@@ -10,7 +10,7 @@ import {
 } from '../../../src/abi/sgx-arch.ts';
 import { modulusOf, mrSigner } from '../../../src/formats/sigstruct.ts';
 import { toHex } from '../../../src/lib/bytes.ts';
-import { aesCmac } from '../../../src/processor/aes-cmac.ts';
+import { AesCmac } from '../../../src/processor/aes-cmac.ts';
 import { einit } from '../../../src/processor/encls/einit.ts';
 import { einitTokenKey } from '../../../src/processor/keys.ts';
 import { FREE, NOT_EPC, Offset, outcome, SECS, signingKey, type secsBytes, TestEnclave, VA } from './enclave.ts';
@@ -187,7 +187,7 @@ describe('EINIT', () => {
       const bytes = EinitToken.encode(values);
       const token = EinitToken.view(bytes);
       before(token);
-      token.mac = aesCmac(einitTokenKey(cpu, bytes), bytes.subarray(0, 192));
+      token.mac = new AesCmac(einitTokenKey(cpu, bytes)).mac(bytes.subarray(0, 192));
       after(token, bytes);
       return initWith(enclave, sigStruct, bytes);
     }

@@ -107,6 +107,8 @@ export class TestEnclave {
   readonly secs = SECS;
   /** EPC page of each enclave page, as a kernel would keep it. */
   readonly pages = new Map<number, EpcIndex>();
+  /** Offsets of pages that the process has mapped read-only. */
+  readonly readOnly = new Set<number>();
   #next = 2;
 
   constructor(options: BuildOptions = {}) {
@@ -174,6 +176,7 @@ export class TestEnclave {
     return {
       secs: SECS,
       lookup: (page) => this.pages.get((page - BASE / PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES),
+      isWritable: (page) => !this.readOnly.has((page - BASE / PAGE_SIZE_BYTES) * PAGE_SIZE_BYTES),
       isInElrange: (address) => address >= BASE && address < BASE + SIZE,
     };
   }
