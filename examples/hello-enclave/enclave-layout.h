@@ -14,6 +14,8 @@
 /* Bits of SECS.ATTRIBUTES (SDM "ATTRIBUTES"). */
 #define SGX_ATTR_DEBUG 0x02
 #define SGX_ATTR_MODE64BIT 0x04
+#define SGX_ATTR_KSS 0x80
+#define SGX_ATTR_AEXNOTIFY 0x400 /* the TCSs get it, too */
 /* Bits of SECS.XFRM: x87 and SSE are the least there is. */
 #define SGX_XFRM_LEGACY 0x03
 

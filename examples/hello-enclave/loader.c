@@ -21,6 +21,7 @@
 #define SECINFO_W 0x002UL
 #define SECINFO_X 0x004UL
 #define SECINFO_TCS 0x100UL
+#define TCS_FLAGS_AEXNOTIFY 2UL
 #define SECINFO_REG 0x200UL
 
 /* The part of the SECS that the creator of an enclave fills in (SDM "SGX Enclave Control Structure (SECS)"). */
@@ -191,6 +192,7 @@ static void add_thread(int fd, size_t start, const struct vitrine_enclave_layout
 	char *zeroes = zero_pages(stack_bytes + ssa_bytes);
 	struct tcs *tcs = (struct tcs *)zero_pages(PAGE);
 
+	tcs->flags = layout->attributes & SGX_ATTR_AEXNOTIFY ? TCS_FLAGS_AEXNOTIFY : 0;
 	tcs->ossa = start + stack_bytes + PAGE;
 	tcs->nssa = layout->nssa;
 	tcs->oentry = entry;

@@ -13,7 +13,7 @@
  *
  * Pages are added in the order of their offsets. Nothing is relocated: MRENCLAVE speaks of the bytes in the file.
  */
-import { PageType, SecInfoFlags, Tcs } from '../abi/sgx-arch.ts';
+import { Attributes, PageType, SecInfoFlags, Tcs, TcsFlags } from '../abi/sgx-arch.ts';
 import { isPowerOfTwo, roundDown, roundUp } from '../lib/bytes.ts';
 import { bitField, layout, reserved, u32, u64, type StructOf } from '../lib/layout.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
@@ -282,12 +282,13 @@ function threadAreas(
   thread: number,
   guardOffset: number,
   entry: number,
-  { stackPages, nssa, ssaFrameSize }: StructOf<typeof EnclaveLayoutNote>,
+  { stackPages, nssa, ssaFrameSize, attributes }: StructOf<typeof EnclaveLayoutNote>,
 ): EnclaveArea[] {
   const stackOffset = guardOffset + PAGE_SIZE_BYTES;
   const tcsOffset = stackOffset + stackPages * PAGE_SIZE_BYTES;
   const ssaOffset = tcsOffset + PAGE_SIZE_BYTES;
   const tcs = Tcs.encode({
+    flags: (attributes & Attributes.mask.AEXNOTIFY) === 0n ? 0n : TcsFlags.mask.AEXNOTIFY,
     oentry: BigInt(entry),
     ossa: BigInt(ssaOffset),
     nssa,

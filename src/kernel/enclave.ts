@@ -2,6 +2,7 @@
  * An open file of /dev/sgx_enclave: one enclave, from open to the last reference.
  * Source: struct sgx_encl, arch/x86/kernel/cpu/sgx/encl.h, encl.c, driver.c
  */
+import { Attributes } from '../abi/sgx-arch.ts';
 import { sgxDevices } from '../abi/sgx-uapi.ts';
 import { InvariantError, ok, type KernelResult } from '../lib/outcome.ts';
 import { epcIndex, pageOf, type EpcIndex, type LinPage } from '../lib/units.ts';
@@ -46,6 +47,11 @@ export class EnclaveFile {
   constructor(kernel: Kernel) {
     this.kernel = kernel;
     this.id = kernel.addEnclave(this);
+  }
+
+  /** SGX_ENCL_DEBUG. */
+  get debug(): boolean {
+    return this.created && (this.attributes & Attributes.mask.DEBUG) !== 0n;
   }
 
   get basePage(): LinPage {

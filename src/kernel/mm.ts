@@ -12,6 +12,7 @@ import { addressOf, linPage, type LinPage } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
 import type { CheckEnterOptions, TcsParameters } from '../processor/enclu/check-enter.ts';
 import type { EncluOperands } from '../processor/enclu/enclu.ts';
+import { accessMemory } from './access.ts';
 import { EnclaveFile } from './enclave.ts';
 import { handleFault, type FaultRequest, type FaultVerdict } from './fault.ts';
 import type { Kernel } from './kernel.ts';
@@ -193,6 +194,13 @@ export class Mm {
         return file.pages.residentPage(page);
       },
     };
+  }
+
+  /** What a debugger reads and writes through /proc/PID/mem or ptrace. EIO. */
+  accessMemory(address: number, buffer: Uint8Array, kind: 'read' | 'write'): KernelResult {
+    const result = accessMemory(this, address, buffer, kind);
+    this.kernel.reclaimer.balance();
+    return result;
   }
 
   /** ENCLU of a thread of this process that is inside; pages that are missing are brought. */

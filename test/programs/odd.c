@@ -38,14 +38,23 @@ int close(int fd)
 	return (int)syscall(SYS_close, fd);
 }
 
+void load_enclave(const char *name)
+{
+	char elf[64], sigstruct[64];
+
+	snprintf(elf, sizeof elf, "build/%s.elf", name);
+	snprintf(sigstruct, sizeof sigstruct, "build/%s.sigstruct", name);
+	keeping = 1;
+	enclave = enclave_load(elf, sigstruct, 0);
+	keeping = 0;
+	enter = find_enter_enclave();
+}
+
 void load(void)
 {
 	struct work work = { .function = WORK_WHERE };
 
-	keeping = 1;
-	enclave = enclave_load("build/worker.elf", "build/worker.sigstruct", 0);
-	keeping = 0;
-	enter = find_enter_enclave();
+	load_enclave("worker");
 	run_work(&work, 0);
 	heap = work.answer;
 }

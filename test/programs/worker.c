@@ -89,6 +89,9 @@ void enclave_main(struct work *work)
 	case WORK_WHERE:
 		answer = (uint64_t)heap_page(0);
 		break;
+	case WORK_RDTSC:
+		answer = __builtin_ia32_rdtsc();
+		break;
 	case WORK_COUNT:
 		while (!*(volatile uint64_t *)other)
 			++*(volatile uint64_t *)number;

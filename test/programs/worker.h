@@ -19,6 +19,7 @@ enum {
 	WORK_READ = 8,    /* answer = *(uint64_t *)number, any address */
 	WORK_WHERE = 9,   /* answer = address of the heap */
 	WORK_VECTOR = 10, /* answer = AVX registers that did not keep what was put there, while `number` rounds went by */
+	WORK_RDTSC = 12,  /* answer = the time-stamp counter */
 	WORK_COUNT = 11,  /* ++*(uint64_t *)number until *(uint64_t *)other is not 0 */
 };
 
