@@ -31,7 +31,7 @@ import type { EnclaveAccess } from '../../../src/processor/enclu/access.ts';
 import type { Processor } from '../../../src/processor/processor.ts';
 import type { FakeThreads } from '../../../src/processor/testing/processor.ts';
 import type { MapContents } from '../../../src/processor/testing/map-contents.ts';
-import { testProcessor } from '../../../src/processor/testing/processor.ts';
+import { testProcessor, type TestProcessorOptions } from '../../../src/processor/testing/processor.ts';
 
 export const BASE = 0x7f00_0000_0000;
 export const SIZE = 0x10_0000;
@@ -92,8 +92,7 @@ export const signingKey = () => (cachedKey ??= readSigningKey(newSigningKey(), '
 /** Pages at: TCS 0, two SSA frames 0x1000 and 0x2000, code 0x3000, data 0x4000 and 0x5000. */
 export const Offset = { TCS: 0, SSA: 0x1000, CODE: 0x3000, DATA: 0x4000, DATA2: 0x5000, HOLE: 0x8000 } as const;
 
-export interface BuildOptions {
-  readonly profileName?: string;
+export interface BuildOptions extends Pick<TestProcessorOptions, 'profileName' | 'fuses' | 'entropy'> {
   readonly secs?: Parameters<typeof Secs.encode>[0];
   readonly tcs?: Parameters<typeof Tcs.encode>[0];
   /** false: stop before EINIT. */
