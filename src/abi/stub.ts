@@ -78,7 +78,10 @@ export const Op = {
   FAULT: 10,
   /** args: TCS address, AEP, leaf. ret: Verdict.RETRY with TcsRecord in out, or Verdict.FAULT with out as in FAULT. */
   ENTER: 11,
-  /** args: leaf, RBX, RCX, RDX. ret: Verdict.RETRY with out[0] = RAX, or Verdict.FAULT with out as in FAULT. */
+  /**
+   * args: leaf, RBX, RCX, RDX. ret: Verdict.RETRY with RAX in out[0] and ZF in out[1], or Verdict.FAULT with out as in
+   * FAULT. The enclave and its TCS are those of the record.
+   */
   LEAF: 12,
   /** args: enclave index. The caller has seen a new generation; runs follow. */
   SYNC: 13,

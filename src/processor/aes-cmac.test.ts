@@ -1,3 +1,5 @@
+import { cmac } from '@noble/ciphers/aes.js';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 
 import { fromHex, toHex } from '../lib/bytes.ts';
@@ -8,6 +10,15 @@ describe('AES-128-CMAC', () => {
   const message = fromHex(
     '6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710',
   );
+
+  it('agrees with @noble/ciphers', () => {
+    const key = fc.uint8Array({ minLength: 16, maxLength: 16 });
+    fc.assert(
+      fc.property(key, fc.uint8Array({ maxLength: 100 }), (anyKey, anyMessage) => {
+        expect(toHex(new AesCmac(anyKey).mac(anyMessage))).toBe(toHex(cmac(anyMessage, anyKey)));
+      }),
+    );
+  });
 
   it.each([
     [0, 'bb1d6929e95937287fa37d129b756746'],

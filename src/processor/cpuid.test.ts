@@ -23,14 +23,15 @@ describe('CPUID', () => {
     expect(ask(7, 0, ONES)).toEqual(ONES);
     expect(ask(7, 1, ONES)).toEqual(ONES);
   });
-  it('12H.0: SGX1 and SGX2, MISCSELECT, largest sizes; nothing of the host', () => {
+  it('12H.0: SGX1, SGX2 and EDECCSSA, MISCSELECT, largest sizes; nothing of the host', () => {
     expect(ask(0x12, 0, ONES)).toEqual({ eax: 3, ebx: 1, ecx: 0, edx: 0x381f });
     expect(ask(0x12, 0, ONES, 'skylake')).toEqual({ eax: 1, ebx: 0, ecx: 0, edx: 0x241f });
+    expect(ask(0x12, 0, ONES, 'sapphire-rapids')).toEqual({ eax: 0x803, ebx: 1, ecx: 0, edx: 0x381f });
   });
   it('12H.1: the ATTRIBUTES and XFRM that ECREATE allows', () => {
     expect(ask(0x12, 1)).toEqual({ eax: 0xb6, ebx: 0, ecx: 0x2e7, edx: 0 });
     expect(ask(0x12, 1, ZERO, 'skylake')).toEqual({ eax: 0x36, ebx: 0, ecx: 0x1f, edx: 0 });
-    expect(ask(0x12, 1, ZERO, 'sapphire-rapids').ecx).toBe(0x602e7);
+    expect(ask(0x12, 1, ZERO, 'sapphire-rapids')).toEqual({ eax: 0x4b6, ebx: 0, ecx: 0x602e7, edx: 0 });
   });
   it('12H.2 and on: the EPC sections, then zeros', () => {
     expect(ask(0x12, 2, ONES)).toEqual({ eax: 0x2000_0001, ebx: 0x70, ecx: 0x600_0001, edx: 0 });

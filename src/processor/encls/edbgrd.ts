@@ -52,10 +52,7 @@ export function checkQuadword(offset: number): Fault | undefined {
 export function checkDebugType(cpu: Processor, page: EpcIndex, types: readonly Type[]): Fault | undefined {
   const type = cpu.epcm.typeIfValid(page);
   if (type !== undefined && types.includes(type)) return undefined;
-  return epcmFault(
-    cpu,
-    why('RCX is a page that debuggers may see', 'a page with contents', describeEntry(cpu, page)),
-  );
+  return epcmFault(cpu, why('RCX is a page that debuggers may see', 'a page with contents', describeEntry(cpu, page)));
 }
 
 export function checkAccepted(cpu: Processor, page: EpcIndex): Code | undefined {

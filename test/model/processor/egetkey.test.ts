@@ -75,7 +75,16 @@ describe('EGETKEY', () => {
       ['R', (enclave) => emodpr(enclave.cpu, secInfo(0), enclave.at(Offset.DATA))],
       ['MODIFIED', (enclave) => emodt(enclave.cpu, secInfo(Flags.TRIM), enclave.at(Offset.DATA))],
       ['ENCLAVEADDRESS', (enclave) => enclave.pages.set(Offset.DATA, enclave.at(Offset.DATA2))],
-      ['ENCLAVESECS', (enclave) => enclave.cpu.epcm.add(enclave.at(Offset.DATA), Flags.REG_RW, FREE, enclave.cpu.epcm.page(enclave.at(Offset.DATA)))],
+      [
+        'ENCLAVESECS',
+        (enclave) =>
+          enclave.cpu.epcm.add(
+            enclave.at(Offset.DATA),
+            Flags.REG_RW,
+            FREE,
+            enclave.cpu.epcm.page(enclave.at(Offset.DATA)),
+          ),
+      ],
     ])('#PF: EPCM lets the enclave use RBX (%s)', (_field, spoil) => {
       const enclave = build();
       enclave.write(Offset.DATA, KeyRequest.encode(seal));
@@ -124,9 +133,7 @@ describe('EGETKEY', () => {
 
   describe('KEYREQUEST', () => {
     it.each([7, 78, 511])('#GP: KEYREQUEST reserved fields are zero (byte %i)', (offset) => {
-      expect(getKey(build(), KeyRequest.encode(seal).with(offset, 1))).toBe(
-        '#GP: KEYREQUEST reserved fields are zero',
-      );
+      expect(getKey(build(), KeyRequest.encode(seal).with(offset, 1))).toBe('#GP: KEYREQUEST reserved fields are zero');
     });
     it('#GP: KEYREQUEST reserved fields are zero (CET_ATTRIBUTES_MASK, which no profile has)', () => {
       expect(getKey(build(), { ...seal, cetAttributesMask: 1 })).toBe('#GP: KEYREQUEST reserved fields are zero');

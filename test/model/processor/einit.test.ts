@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import {
   Attributes,
   EinitToken,
+  KeyName,
+  KeyRequest,
   SgxCode,
   SigStruct,
   Xfrm,
@@ -12,8 +14,10 @@ import { modulusOf, mrSigner } from '../../../src/formats/sigstruct.ts';
 import { toHex } from '../../../src/lib/bytes.ts';
 import { AesCmac } from '../../../src/processor/aes-cmac.ts';
 import { einit } from '../../../src/processor/encls/einit.ts';
+import { egetkey } from '../../../src/processor/enclu/egetkey.ts';
 import { einitTokenKey } from '../../../src/processor/keys.ts';
-import { FREE, NOT_EPC, Offset, outcome, SECS, signingKey, type secsBytes, TestEnclave, VA } from './enclave.ts';
+import { testProcessor } from '../../../src/processor/testing/processor.ts';
+import { BASE, FREE, NOT_EPC, Offset, outcome, SECS, signingKey, type secsBytes, TestEnclave, VA } from './enclave.ts';
 
 const { MODE64BIT, DEBUG, INIT, KSS, EINITTOKENKEY } = Attributes.mask;
 const NO_TOKEN = new Uint8Array(304);
@@ -192,6 +196,60 @@ describe('EINIT', () => {
       return initWith(enclave, sigStruct, bytes);
     }
 
+    it('a token that a launch enclave made with the key it got by EGETKEY replaces the MSRs', () => {
+      const enclave = building();
+      const { cpu } = enclave;
+      const sigStruct = enclave.sign();
+      const { attributes, xfrm } = cpu.secs(SECS).fields;
+      const mrEnclave = cpu.secs(SECS).measurement!.current();
+      const ourSigner = mrSigner(modulusOf(signingKey()));
+      const launch = new TestEnclave({ initialise: false, secs: { attributes: MODE64BIT | EINITTOKENKEY } });
+      expect(outcome(launch.init({ isvProdId: 3, isvSvn: 4 }))).toBe('ok');
+      const request = KeyRequest.encode({
+        keyName: KeyName.EINIT_TOKEN,
+        isvSvn: 4,
+        cpuSvn: cpu.fuses.cpuSvn,
+        attributeMask: MODE64BIT,
+        keyId: new Uint8Array(32).fill(7),
+      });
+      launch.write(Offset.DATA, request);
+      expect(outcome(egetkey(launch.cpu, launch.access, BASE + Offset.DATA, BASE + Offset.DATA2))).toBe('ok');
+      const bytes = EinitToken.encode({
+        valid: 1,
+        attributes,
+        xfrm,
+        mrEnclave,
+        mrSigner: ourSigner,
+        cpuSvnLe: cpu.fuses.cpuSvn,
+        isvProdIdLe: 3,
+        isvSvnLe: 4,
+        maskedAttributesLe: MODE64BIT | INIT, // INIT is in every key
+        keyId: new Uint8Array(32).fill(7),
+      });
+      EinitToken.view(bytes).mac = new AesCmac(launch.read(Offset.DATA2, 16)).mac(bytes.subarray(0, 192));
+      // The MSRs name the launch enclave's signer, here the same.
+      expect(initWith(enclave, sigStruct, bytes)).toBe('ok');
+      const elsewhere = building();
+      const theirs = elsewhere.sign();
+      elsewhere.cpu.lePubKeyHash.fill(0x66);
+      expect(initWith(elsewhere, theirs, bytes)).toBe(
+        "SGX_INVALID_EINITTOKEN: EINITTOKEN.MAC is one of this processor's",
+      );
+    });
+    it("the MSRs hold the hash of Intel's key after reset", () => {
+      expect(toHex(testProcessor().cpu.lePubKeyHash)).toBe(
+        'acb77012053e05a63d413b8bbae8fb6c5d73b3f2996d91c43bbbf90959c0f8d4',
+      );
+    });
+    it('a token is looked at where VALID is 1 even if the signer owns the MSRs', () => {
+      const enclave = building();
+      const token = EinitToken.encode({ valid: 1 });
+      expect(initWith(enclave, enclave.sign(), token)).toMatch(/^SGX_INVALID_EINITTOKEN: EINITTOKEN.MAC/);
+    });
+    it('a token with VALID 0 is not looked at', () => {
+      const enclave = building();
+      expect(initWith(enclave, enclave.sign(), new Uint8Array(304).fill(0xff).fill(0xfe, 0, 1))).toBe('ok');
+    });
     it('a token of this processor for this enclave replaces the MSRs', () => {
       expect(withToken(() => {})).toBe('ok');
     });

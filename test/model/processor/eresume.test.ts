@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
-import { Gprsgx, Tcs } from '../../../src/abi/sgx-arch.ts';
+import { Attributes, Gprsgx, Tcs, TcsFlags } from '../../../src/abi/sgx-arch.ts';
 import { Rflags, Vector } from '../../../src/abi/x86.ts';
 import { writeU32, writeU64 } from '../../../src/lib/bytes.ts';
+import { eblock } from '../../../src/processor/encls/eblock.ts';
 import { aex } from '../../../src/processor/enclu/aex.ts';
+import { edeccssa } from '../../../src/processor/enclu/edeccssa.ts';
 import { eenter } from '../../../src/processor/enclu/eenter.ts';
 import { eexit } from '../../../src/processor/enclu/eexit.ts';
 import { eresume } from '../../../src/processor/enclu/eresume.ts';
@@ -105,6 +107,93 @@ describe('ERESUME', () => {
     expect(resume(enclave, thread)).toBe(`#GP: ${check}`);
     expect(thread.inside).toBeUndefined();
     expect(Tcs.decode(enclave.read(Offset.TCS))).toMatchObject({ state: 0n, cssa: 1 });
+  });
+  describe('with AEX-Notify', () => {
+    /** Interrupted inside; the enclave had asked to be told. */
+    function notified(wants = 1) {
+      const enclave = new TestEnclave({
+        secs: { attributes: Attributes.mask.MODE64BIT | Attributes.mask.AEXNOTIFY },
+        tcs: { flags: TcsFlags.mask.AEXNOTIFY, ofsBase: 0x4000n, ogsBase: 0x5000n },
+      });
+      const thread = createVirtualThread({ rsp: 0x1000n, rbp: 0x2000n });
+      expect(enter(enclave, thread)).toBe('ok');
+      thread.registers.rsp = 0x77n;
+      aex(enclave.cpu, thread);
+      enclave.write(GPR_OFFSET + Gprsgx.offsetOf('aexNotify'), Uint8Array.of(wants));
+      Object.assign(thread.registers, { rip: 0x40_2000n, rsp: 0x3000n, rbp: 0x4000n, r9: 9n });
+      return { enclave, thread };
+    }
+    const NEXT_GPR_OFFSET = GPR_OFFSET + 4096;
+
+    it('enters at OENTRY with RAX=CSSA, as EENTER would, and keeps the interrupted frame', () => {
+      const { enclave, thread } = notified();
+      expect(resume(enclave, thread)).toBe('ok');
+      expect(thread.registers).toMatchObject({
+        rax: 1n,
+        rcx: 0x40_2003n,
+        rip: BigInt(BASE + Offset.CODE),
+        rsp: 0x3000n,
+        r9: 9n,
+        fsBase: BigInt(BASE + 0x4000),
+        gsBase: BigInt(BASE + 0x5000),
+      });
+      expect(Tcs.decode(enclave.read(Offset.TCS))).toMatchObject({ state: 1n, cssa: 1, aep: AEP });
+      const next = Gprsgx.decode(enclave.read(NEXT_GPR_OFFSET, Gprsgx.sizeBytes));
+      expect(next).toMatchObject({ ursp: 0x3000n, urbp: 0x4000n });
+      expect(Gprsgx.decode(enclave.read(GPR_OFFSET, Gprsgx.sizeBytes))).toMatchObject({ rsp: 0x77n, ursp: 0x1000n });
+    });
+    it('resumes when the frame does not ask, whatever the other bits of AEXNOTIFY say', () => {
+      const { enclave, thread } = notified(0xfe);
+      expect(resume(enclave, thread)).toBe('ok');
+      expect(thread.registers).toMatchObject({ rsp: 0x77n });
+    });
+    it('does not look at the XSAVE area', () => {
+      const { enclave, thread } = notified();
+      enclave.write(Offset.SSA + 520, Uint8Array.of(1));
+      expect(resume(enclave, thread)).toBe('ok');
+    });
+    it('lets EDECCSSA go back to the interrupted frame', () => {
+      const { enclave, thread } = notified();
+      resume(enclave, thread);
+      expect(outcome(edeccssa(enclave.cpu, enclave.access, TCS))).toBe('ok');
+      expect(Tcs.decode(enclave.read(Offset.TCS)).cssa).toBe(0);
+      aex(enclave.cpu, thread);
+      expect(Gprsgx.decode(enclave.read(GPR_OFFSET, Gprsgx.sizeBytes))).toMatchObject({ rsp: 0x3000n });
+    });
+    it('#GP: TCS.CSSA is below TCS.NSSA (there must be a frame for the next exit)', () => {
+      const { enclave, thread } = notified();
+      resume(enclave, thread);
+      aex(enclave.cpu, thread);
+      enclave.write(NEXT_GPR_OFFSET + Gprsgx.offsetOf('aexNotify'), Uint8Array.of(1));
+      expect(resume(enclave, thread)).toBe('#GP: TCS.CSSA is below TCS.NSSA');
+      expect(Tcs.decode(enclave.read(Offset.TCS))).toMatchObject({ state: 0n, cssa: 2 });
+    });
+    it('#PF: SSA frame 1 is in the EPC and mapped', () => {
+      const { enclave, thread } = notified();
+      enclave.pages.delete(Offset.SSA + 4096);
+      expect(resume(enclave, thread)).toBe('#PF 0x4 @0x7f0000002000: SSA frame 1 is in the EPC and mapped');
+    });
+    it.each([
+      [0n, Attributes.mask.AEXNOTIFY],
+      [TcsFlags.mask.AEXNOTIFY, 0n],
+    ])('#GP: TCS.FLAGS.AEXNOTIFY is SECS.ATTRIBUTES.AEXNOTIFY (%s, %s), but for DBGOPTIN', (flags, attributes) => {
+      const secs = { attributes: Attributes.mask.MODE64BIT | attributes };
+      const enclave = new TestEnclave({ secs, tcs: { flags } });
+      const refusal = '#GP: TCS.FLAGS.AEXNOTIFY is SECS.ATTRIBUTES.AEXNOTIFY';
+      expect(enter(enclave, createVirtualThread())).toBe(refusal);
+      enclave.write(Offset.TCS + 8, Uint8Array.of(Number(flags | TcsFlags.mask.DBGOPTIN)));
+      expect(enter(enclave, createVirtualThread())).toBe('ok');
+    });
+  });
+  it("#GP instead of #PF for the EPCM's sake, on a processor with SGX1 only", () => {
+    const enclave = new TestEnclave({ profileName: 'skylake' });
+    const thread = createVirtualThread();
+    enter(enclave, thread);
+    aex(enclave.cpu, thread);
+    eblock(enclave.cpu, enclave.at(Offset.SSA));
+    expect(resume(enclave, thread)).toMatch(/^#GP: EPCM lets the enclave use/);
+    eblock(enclave.cpu, enclave.at(Offset.TCS));
+    expect(resume(enclave, thread)).toBe('#GP: RBX is a TCS');
   });
   it('clears TF on an opt-out entry and takes RF from the frame', () => {
     const { enclave, thread } = interrupted();
