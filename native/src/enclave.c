@@ -112,7 +112,7 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 	bool anew = leaf == ENCLU_EENTER || (cssa && wants_notice(slot, entry, cssa - 1));
 	if (anew ? cssa >= entry->record.nssa : cssa == 0) {
 		leave_state(slot);
-		report(slot, EVENT_REFUSED, tcs, leaf, REFUSAL_CSSA, cssa | (u64)entry->record.nssa << 32);
+		report(slot, EVENT_REFUSED, tcs, anew ? ENCLU_EENTER : leaf, REFUSAL_CSSA, cssa | (u64)entry->record.nssa << 32);
 		raise(slot, uc, VECTOR_GP, 0, 0);
 		return;
 	}

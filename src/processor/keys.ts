@@ -23,7 +23,7 @@
  */
 import { createHash } from 'node:crypto';
 
-import { Attributes, EinitToken, KeyName, KeyPolicy, KeyRequest, type TargetInfo } from '../abi/sgx-arch.ts';
+import { Attributes, EinitToken, KeyName, KeyPolicy, type KeyRequest, type TargetInfo } from '../abi/sgx-arch.ts';
 import { layout, bytes, reserved, u16, u32, u64, type ValuesOf, type ViewOf } from '../lib/layout.ts';
 import { AesCmac } from './aes-cmac.ts';
 import type { Fuses } from './ports.ts';

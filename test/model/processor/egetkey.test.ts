@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { Attributes, KeyName, KeyRequest, Secs } from '../../../src/abi/sgx-arch.ts';
+import { Attributes, KeyName, KeyRequest, type Secs } from '../../../src/abi/sgx-arch.ts';
 import type { ValuesOf } from '../../../src/lib/layout.ts';
 import { eaug } from '../../../src/processor/encls/eaug.ts';
 import { eblock } from '../../../src/processor/encls/eblock.ts';
