@@ -128,9 +128,11 @@ export function layout<const F extends Fields>(
     reservedAreZero: (bytes, offset = 0) => self.firstNonzeroReserved(bytes, offset) === undefined,
     firstNonzeroReserved(bytes, offset = 0) {
       for (const area of reservedAreas) {
-        const start = offset + area.offset;
-        const index = bytes.subarray(start, start + area.sizeBytes).findIndex((byte) => byte !== 0);
-        if (index >= 0) return { name: area.name, offset: area.offset + index };
+        // A plain loop: leaves do this to hundreds of bytes each time, and findIndex takes ten times as long.
+        const end = Math.min(offset + area.offset + area.sizeBytes, bytes.length);
+        for (let at = offset + area.offset; at < end; at++) {
+          if (bytes[at] !== 0) return { name: area.name, offset: at - offset };
+        }
       }
       return undefined;
     },
