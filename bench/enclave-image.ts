@@ -1,25 +1,43 @@
-// Enclaves for the bench: a TCS, its save area and eleven bytes of code, and in a large one more pages, signed with a key
-// of the moment.
+// Enclaves for the bench: a TCS, its save area, a few instructions, a page of operands, and in a large one more pages;
+// signed with a key of the moment.
 
 import { createHash } from 'node:crypto';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { PageType, SecInfo, SecInfoFlags, Tcs } from '../src/abi/sgx-arch.ts';
+import { KeyName, KeyRequest, PageType, SecInfo, SecInfoFlags, Tcs } from '../src/abi/sgx-arch.ts';
 import { bcdDate, newSigningKey, readSigningKey, signSigStruct } from '../src/formats/sigstruct.ts';
 import { clone } from './batch-program.ts';
 
 const PAGE_BYTES = 4096;
 const CHUNK_BYTES = 256;
 
-// mov rbx, rcx (where EENTER came from); mov eax, 4 (EEXIT); enclu
-const CODE = Buffer.from('4889cbb8040000000f01d7', 'hex');
+/** Executes leaf RSI with RBX = R8, RCX = R9 and RDX, RDI times, then leaves. */
+const CODE = Buffer.from(
+  [
+    '4989ca', //       mov r10, rcx   where EENTER came from
+    '4885ff', // next: test rdi, rdi
+    '7410', //         jz out
+    '89f0', //         mov eax, esi
+    '4c89c3', //       mov rbx, r8
+    '4c89c9', //       mov rcx, r9
+    '0f01d7', //       enclu
+    '48ffcf', //       dec rdi
+    'ebeb', //         jmp next
+    '4c89d3', // out:  mov rbx, r10
+    'b804000000', //   mov eax, 4     EEXIT
+    '0f01d7', //       enclu
+  ].join(''),
+  'hex',
+);
+/** Where bench/native/enclave.c finds the operands in their page; the others are zero, and outputs. */
+const KEY_REQUEST_OFFSET = 0;
 
 interface Page {
   readonly flags: number;
   readonly content: Uint8Array;
 }
 
-/** What an enclave consists of besides its first three pages. */
+/** What an enclave consists of. */
 export interface EnclaveSize {
   readonly elrangeBytes: number;
   /** Measured; the rest of a large enclave is heap that is not. */
@@ -27,7 +45,7 @@ export interface EnclaveSize {
   readonly heapPages: number;
 }
 
-const SMALLEST: EnclaveSize = { elrangeBytes: 4 * PAGE_BYTES, measuredPages: 3, heapPages: 0 };
+const SMALLEST: EnclaveSize = { elrangeBytes: 4 * PAGE_BYTES, measuredPages: 4, heapPages: 0 };
 
 function imagePages(count: number): Page[] {
   const tcs = Tcs.encode({
@@ -39,13 +57,16 @@ function imagePages(count: number): Page[] {
   });
   const code = Buffer.alloc(PAGE_BYTES);
   CODE.copy(code);
+  const operands = Buffer.alloc(PAGE_BYTES);
+  operands.set(KeyRequest.encode({ keyName: KeyName.SEAL, keyPolicy: 1 }), KEY_REQUEST_OFFSET);
   const regular = PageType.REG << 8;
   const { R, W, X } = SecInfoFlags.bit;
   return [
     { flags: PageType.TCS << 8, content: tcs },
     { flags: regular | R | W, content: Buffer.alloc(PAGE_BYTES) },
     { flags: regular | R | X, content: code },
-    ...Array.from({ length: count - 3 }, () => ({ flags: regular | R | X, content: Buffer.alloc(PAGE_BYTES, 0x5a) })),
+    { flags: regular | R | W, content: operands },
+    ...Array.from({ length: count - 4 }, () => ({ flags: regular | R | X, content: Buffer.alloc(PAGE_BYTES, 0x5a) })),
   ];
 }
 

@@ -5,12 +5,14 @@ import { buildPrograms } from './batch-program.ts';
 import { measureCase, type BenchCase, type BenchResult } from './case.ts';
 import { bookkeeping } from './cases/bookkeeping.ts';
 import { ordinaryPrograms } from './cases/calls.ts';
-import { buildGibibyte, encluRoundTrip, ioctlRoundTrip, measuredPages } from './cases/enclave.ts';
+import { buildGibibyte, encluRoundTrip, getKey, ioctlRoundTrip, makeReport, measuredPages } from './cases/enclave.ts';
 import { startup } from './cases/startup.ts';
 
 const cases: readonly BenchCase[] = [
   encluRoundTrip,
   ioctlRoundTrip,
+  getKey,
+  makeReport,
   measuredPages,
   buildGibibyte,
   bookkeeping,

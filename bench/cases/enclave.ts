@@ -1,6 +1,7 @@
 // Entering and leaving an enclave, an ioctl, and building with measurement, each under `vitrine run`.
 
 import { createHash } from 'node:crypto';
+import { AesCmac } from '../../src/processor/aes-cmac.ts';
 import { batchProgram, inProcess, nativeProgram, vitrineRun, type Measure } from '../batch-program.ts';
 import type { BenchCase } from '../case.ts';
 import { writeEnclave } from '../enclave-image.ts';
@@ -8,7 +9,7 @@ import { writeEnclave } from '../enclave-image.ts';
 const microseconds = (nanoseconds: number): number => nanoseconds / 1e3;
 const perSecond = (nanoseconds: number): number => 1e9 / nanoseconds;
 
-function enclaveProgram(mode: 'calls' | 'ioctls'): Measure {
+function enclaveProgram(mode: 'calls' | 'ioctls' | 'keys' | 'reports'): Measure {
   return batchProgram([...vitrineRun, nativeProgram('enclave'), mode, ...writeEnclave()]);
 }
 
@@ -33,6 +34,32 @@ export const ioctlRoundTrip: BenchCase = {
   subject: () => enclaveProgram('ioctls'),
   yardstick: () => batchProgram([nativeProgram('ping-pong')]),
 };
+
+/** EGETKEY and EREPORT each take one: of the key's dependencies, of the report's body. */
+function cmac(lengthBytes: number): number {
+  const key = new AesCmac(new Uint8Array(16).fill(1));
+  const message = new Uint8Array(lengthBytes).fill(2);
+  const times = 2000;
+  const start = performance.now();
+  for (let index = 0; index < times; index++) key.mac(message);
+  return ((performance.now() - start) * 1e6) / times;
+}
+
+function leaf(name: string, mode: 'keys' | 'reports', summary: string): BenchCase {
+  return {
+    name,
+    summary: `${summary} a second inside an enclave, against AES-CMAC of 384 bytes in the host`,
+    unit: 'ops/s',
+    rounds: 15,
+    bar: { of: 'value', is: '>=', limit: 10_000 },
+    convert: perSecond,
+    subject: () => enclaveProgram(mode),
+    yardstick: () => inProcess(() => cmac(384)),
+  };
+}
+
+export const getKey = leaf('egetkey', 'keys', 'EGETKEY of a seal key');
+export const makeReport = leaf('ereport', 'reports', 'EREPORT');
 
 /** What is hashed of a measured page: the EADD block, and 16 EEXTEND blocks with 256 bytes each. */
 const HASHED_BYTES_PER_PAGE = 64 + 16 * (64 + 256);

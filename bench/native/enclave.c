@@ -2,9 +2,10 @@
 //
 //   enclave calls IMAGE SIGSTRUCT   EENTER and EEXIT through the vDSO
 //   enclave ioctls IMAGE SIGSTRUCT  an ioctl the driver refuses at once: the way there and back
+//   enclave keys|reports IMAGE SIGSTRUCT  EGETKEY or EREPORT inside the enclave
 //   enclave pages                   SGX_IOC_ENCLAVE_ADD_PAGES with measurement, a page at a time counted
 //
-// IMAGE is made by bench/enclave-image.ts: TCS, SSA frame, code, one page each.
+// IMAGE is made by bench/enclave-image.ts: TCS, SSA frame, code, operands, one page each.
 #include "batch.h"
 #include "sgx.h"
 
@@ -36,7 +37,7 @@ static int open_device(void)
 
 static void build(const char *image_name, const char *sigstruct_name)
 {
-	static char image[3 * PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
+	static char image[ENCLAVE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 	static char sigstruct[PAGE_BYTES] __attribute__((aligned(PAGE_BYTES)));
 	struct enclave_init init = { .sigstruct = (uintptr_t)sigstruct };
 	char *base = reserve(ENCLAVE_BYTES);
@@ -50,12 +51,15 @@ static void build(const char *image_name, const char *sigstruct_name)
 	    add_pages(fd, image + PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W,
 		      SGX_PAGE_MEASURE) ||
 	    add_pages(fd, image + 2 * PAGE_BYTES, 2 * PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_X,
+		      SGX_PAGE_MEASURE) ||
+	    add_pages(fd, image + 3 * PAGE_BYTES, 3 * PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W,
 		      SGX_PAGE_MEASURE))
 		die("SGX_IOC_ENCLAVE_ADD_PAGES");
 	if (ioctl(fd, SGX_IOC_ENCLAVE_INIT, &init))
 		die("SGX_IOC_ENCLAVE_INIT");
 	if (mmap(base, 2 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
-	    mmap(base + 2 * PAGE_BYTES, PAGE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+	    mmap(base + 2 * PAGE_BYTES, PAGE_BYTES, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
+	    mmap(base + 3 * PAGE_BYTES, PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
 		die("mmap of the enclave");
 	run.tcs = (uintptr_t)base;
 	enter_enclave = (enter_enclave_t)vdso_symbol("__vdso_sgx_enter_enclave");
@@ -65,16 +69,39 @@ static void build(const char *image_name, const char *sigstruct_name)
 	}
 }
 
+// Enters; inside, `leaf` is executed `times` with these operands.
+static void enter(long times, unsigned leaf, uint64_t rbx, uint64_t rcx, uint64_t rdx)
+{
+	if (enter_enclave(times, leaf, rdx, EENTER, rbx, rcx, &run) || run.function != EEXIT) {
+		fprintf(stderr, "the enclave was left with function %u, vector %u\n", run.function, run.exception_vector);
+		exit(1);
+	}
+}
+
 static double calls(long operations)
 {
 	double start = now_ns();
 
-	for (long i = 0; i < operations; i++) {
-		if (enter_enclave(0, 0, 0, EENTER, 0, 0, &run) || run.function != EEXIT) {
-			fprintf(stderr, "the enclave was left with function %u, vector %u\n", run.function, run.exception_vector);
-			exit(1);
-		}
-	}
+	for (long i = 0; i < operations; i++)
+		enter(0, 0, 0, 0, 0);
+	return now_ns() - start;
+}
+
+static double keys(long operations)
+{
+	uint64_t operands = run.tcs + 3 * PAGE_BYTES;
+	double start = now_ns();
+
+	enter(operations, EGETKEY, operands, operands + 2048, 0);
+	return now_ns() - start;
+}
+
+static double reports(long operations)
+{
+	uint64_t operands = run.tcs + 3 * PAGE_BYTES;
+	double start = now_ns();
+
+	enter(operations, EREPORT, operands + 512, operands + 1024, operands + 1536);
 	return now_ns() - start;
 }
 
@@ -114,10 +141,17 @@ int main(int count, char **arguments)
 
 	if (!strcmp(mode, "pages"))
 		return serve_batches(pages, MEASURED_PAGES);
-	if (count != 4) {
-		fprintf(stderr, "usage: enclave calls|ioctls IMAGE SIGSTRUCT | enclave pages\n");
-		return 2;
+	if (count == 4) {
+		build(arguments[2], arguments[3]);
+		if (!strcmp(mode, "calls"))
+			return serve_batches(calls, 20000);
+		if (!strcmp(mode, "ioctls"))
+			return serve_batches(ioctls, 3000);
+		if (!strcmp(mode, "keys"))
+			return serve_batches(keys, 2000);
+		if (!strcmp(mode, "reports"))
+			return serve_batches(reports, 2000);
 	}
-	build(arguments[2], arguments[3]);
-	return !strcmp(mode, "calls") ? serve_batches(calls, 20000) : serve_batches(ioctls, 3000);
+	fprintf(stderr, "usage: enclave calls|ioctls|keys|reports IMAGE SIGSTRUCT | enclave pages\n");
+	return 2;
 }

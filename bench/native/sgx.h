@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { PAGE_BYTES = 4096, EENTER = 2, EEXIT = 4, SGX_PAGE_MEASURE = 1 };
+enum { PAGE_BYTES = 4096, EREPORT = 0, EGETKEY = 1, EENTER = 2, EEXIT = 4, SGX_PAGE_MEASURE = 1 };
 enum { SECINFO_R = 1, SECINFO_W = 2, SECINFO_X = 4, SECINFO_TCS = 1 << 8, SECINFO_REG = 2 << 8 };
 
 struct enclave_create { uint64_t src; };

@@ -53,6 +53,8 @@ ${heading('What happened')}
   EENTER then took the host's thread into the enclave. Its code ran natively on this processor, added two numbers to a
   sum that it keeps to itself, and EEXIT brought the thread back. Above, the host says what it found when it looked
   for that sum from outside.
+  With a key that only this enclave on this machine can get (EGETKEY) it sealed a count of its runs into a file; run it
+  again and it counts on. A second enclave, in another process, checked a report (EREPORT) that the first one is genuine.
 
 ${heading('What to try next')}
   ${command(`npx vitrine run --trace -- ${host} --tamper`)}
