@@ -24,7 +24,7 @@ import type { Session } from './session.ts';
 import { TargetPort } from './target-port.ts';
 
 /** How long to look for further requests before sleeping: going to sleep and being woken costs about as much. */
-const LINGER_MS = 0.03;
+const LINGER_MS = 0.08;
 /** How long requests may keep the host from looking at its sockets. */
 const SOCKETS_EVERY_MS = 1;
 /** When to look for files that nobody holds any more: soon after somebody let go of one, and now and then. */
