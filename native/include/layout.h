@@ -200,8 +200,8 @@
 #define REFUSAL_CSSA 2
 #define REFUSAL_FRAME 3
 #define SESSION_ENCLAVES 64
-#define SESSION_RECORDS_OFFSET 4096
-#define SESSION_SIZE_BYTES 0x201000
+#define SESSION_RECORDS_OFFSET 8192
+#define SESSION_SIZE_BYTES 0x1002000
 #define STUB_DEVICE_FILE_BYTES 0x800000000000
 #define STUB_DEVICE_FIRST_MINOR 120
 #define STUB_DEVICE_MAJOR 10
@@ -218,7 +218,7 @@
 #define STUB_MAP_SESSION 0x500001000000
 #define STUB_MAP_SLOTS 0x500010000000
 #define STUB_MAP_SLOT_SIZE 0x10000
-#define STUB_MAP_SLOT_COUNT 4096
+#define STUB_MAP_SLOT_COUNT 0x8000
 #define VERDICT_RETRY 0
 #define VERDICT_FAULT 1
 #define VERDICT_BUS 2
@@ -427,7 +427,7 @@
 #define RUN_RECORD_START 0
 #define RUN_RECORD_END 8
 #define RUN_RECORD_PROT 16
-#define SIZEOF_SESSION_HEADER 4096
+#define SIZEOF_SESSION_HEADER 8192
 #define SESSION_HEADER_MAGIC 0
 #define SESSION_HEADER_VERSION 4
 #define SESSION_HEADER_HOST_PID 8
@@ -438,9 +438,9 @@
 #define SESSION_HEADER_CPUID7_EBX 32
 #define SESSION_HEADER_CPUID7_ECX 36
 #define SESSION_HEADER_CPUID_SGX 64
-#define SESSION_HEADER_PENDING 256
-#define SESSION_HEADER_SUMMARY 768
+#define SESSION_HEADER_SUMMARY 256
 #define SESSION_HEADER_ENCLAVES 1024
+#define SESSION_HEADER_PENDING 4096
 #define SIZEOF_TCS_RECORD 88
 #define TCS_RECORD_BASE 0
 #define TCS_RECORD_SIZE 8
@@ -1029,13 +1029,13 @@ struct session_header {
 	uint8_t reserved2[24]; /* must be zero */
 	struct cpuid_record cpuid_sgx[8]; /* CPUID.12 by sub-leaf; beyond: zeros */
 	uint8_t reserved3[64]; /* must be zero */
-	uint32_t pending[128]; /* requests, one bit a record */
-	uint32_t summary[4]; /* which words of pending to look at */
-	uint8_t reserved4[240]; /* must be zero */
+	uint32_t summary[32]; /* which words of pending to look at */
+	uint8_t reserved4[640]; /* must be zero */
 	struct enclave_record enclaves[64]; /* enclaves of this process */
 	uint8_t reserved5[1024]; /* must be zero */
+	uint32_t pending[1024]; /* requests, one bit a record */
 };
-_Static_assert(sizeof(struct session_header) == 4096, "session_header");
+_Static_assert(sizeof(struct session_header) == 8192, "session_header");
 _Static_assert(offsetof(struct session_header, magic) == 0, "session_header.magic");
 _Static_assert(offsetof(struct session_header, version) == 4, "session_header.version");
 _Static_assert(offsetof(struct session_header, host_pid) == 8, "session_header.host_pid");
@@ -1048,11 +1048,11 @@ _Static_assert(offsetof(struct session_header, cpuid7_ecx) == 36, "session_heade
 _Static_assert(offsetof(struct session_header, reserved2) == 40, "session_header.reserved2");
 _Static_assert(offsetof(struct session_header, cpuid_sgx) == 64, "session_header.cpuid_sgx");
 _Static_assert(offsetof(struct session_header, reserved3) == 192, "session_header.reserved3");
-_Static_assert(offsetof(struct session_header, pending) == 256, "session_header.pending");
-_Static_assert(offsetof(struct session_header, summary) == 768, "session_header.summary");
-_Static_assert(offsetof(struct session_header, reserved4) == 784, "session_header.reserved4");
+_Static_assert(offsetof(struct session_header, summary) == 256, "session_header.summary");
+_Static_assert(offsetof(struct session_header, reserved4) == 384, "session_header.reserved4");
 _Static_assert(offsetof(struct session_header, enclaves) == 1024, "session_header.enclaves");
 _Static_assert(offsetof(struct session_header, reserved5) == 3072, "session_header.reserved5");
+_Static_assert(offsetof(struct session_header, pending) == 4096, "session_header.pending");
 
 /* TCS_RECORD: SDM "Thread Control Structure (TCS)" */
 struct tcs_record {

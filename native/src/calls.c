@@ -203,3 +203,16 @@ i64 trap_arch_prctl(struct trap *trap)
 		return 1;
 	return trap->args[1] ? 0 : -ENODEV;
 }
+
+/* Model: a process that says it is not dumpable stays so in truth: without privileges the host could not read it. */
+i64 trap_prctl(struct trap *trap)
+{
+	static u32 dumpable = 1;
+
+	if ((u32)trap->args[0] == 3 /* PR_GET_DUMPABLE */)
+		return dumpable;
+	if (trap->args[1] > 1)
+		return -EINVAL;
+	dumpable = (u32)trap->args[1];
+	return 0;
+}

@@ -6,14 +6,33 @@
 
 	.text
 
-/* ---- Signals: the kernel calls signal_entry(signal, info, context) on the slot's alternate stack. ---- */
-
+/*
+ * ---- Signals: the kernel calls signal_entry(signal, info, context) on the slot's alternate stack. ----
+ * A thread's first one comes on whatever stack it has, which may be small: only the search for a slot is done there.
+ * The return restores every register, so none needs to be kept.
+ */
 	.globl signal_entry
 signal_entry:
 	cld
+	movq %rsp, %rbx
+	movl %edi, %r12d
+	movq %rsi, %r13
+	movq %rdx, %r14
 	subq $8, %rsp
+	movq %rdx, %rdi
+	call slot_of_handler
+	movq %rsp, %rcx
+	subq %rax, %rcx
+	cmpq $STUB_MAP_SLOT_SIZE, %rcx
+	jb .Lon_slot
+	leaq STUB_MAP_SLOT_SIZE(%rax), %rsp
+.Lon_slot:
+	movl %r12d, %edi
+	movq %r13, %rsi
+	movq %r14, %rdx
+	movq %rax, %rcx
 	call on_signal
-	addq $8, %rsp
+	movq %rbx, %rsp
 	ret
 
 	.globl signal_restorer

@@ -1,8 +1,8 @@
 /*
  * The program's signals. The kernel's handler is always ours, on the thread's slot. We never call the program's
  * handler: we build the frame that the kernel would have built, on the stack that its SA_ONSTACK asks for, and return
- * into it. Its rt_sigreturn, longjmp and cancellation are then native, because the frame names our alternate stack
- * in uc_stack and a mask without our signals.
+ * into it: longjmp and cancellation are then native. The frame says what the program believes of masks and stacks;
+ * when it returns, rt_sigreturn traps, and the kernel gets the frame with what is really so.
  */
 #include "stub.h"
 
@@ -12,6 +12,8 @@
 
 static struct action actions[SIGNAL_COUNT];
 u32 actions_lock;
+
+_Static_assert(sizeof(stack_t) == sizeof(struct altstack), "as the kernel has it in frames");
 
 static bool is_reserved(int signal) { return signal > 0 && (RESERVED_SIGNALS & SIGNAL_BIT(signal)); }
 
@@ -118,9 +120,15 @@ i64 trap_rt_sigaction(struct trap *trap)
 
 /* ---- masks: what reaches the kernel never holds our signals; what the program sees does ---- */
 
+static void block(struct slot *slot, ucontext_t *uc, u64 mask)
+{
+	*mask_of(uc) = mask & ~RESERVED_SIGNALS;
+	slot->blocked = mask & RESERVED_SIGNALS;
+}
+
 i64 trap_rt_sigprocmask(struct trap *trap)
 {
-	u64 *mask = mask_of(trap->uc), set, old = *mask | trap->slot->blocked;
+	u64 set, old = *mask_of(trap->uc) | trap->slot->blocked;
 
 	if (trap->args[3] != 8)
 		return -EINVAL;
@@ -134,8 +142,7 @@ i64 trap_rt_sigprocmask(struct trap *trap)
 		case 2: break;
 		default: return -EINVAL;
 		}
-		*mask = set & ~RESERVED_SIGNALS;
-		trap->slot->blocked = set & RESERVED_SIGNALS;
+		block(trap->slot, trap->uc, set);
 	}
 	if (trap->args[2] && copy_user((void *)trap->args[2], &old, 8))
 		return -EFAULT;
@@ -154,7 +161,6 @@ static i64 pass_with_mask(struct trap *trap, u32 argument, u64 which)
 }
 
 i64 trap_rt_sigsuspend(struct trap *trap) { return pass_with_mask(trap, 0, EDIT_RDI); }
-i64 trap_rt_sigtimedwait(struct trap *trap) { return pass_with_mask(trap, 0, EDIT_RDI); }
 i64 trap_ppoll(struct trap *trap) { return pass_with_mask(trap, 3, EDIT_R10); }
 i64 trap_epoll_pwait(struct trap *trap) { return pass_with_mask(trap, 4, EDIT_R8); }
 i64 trap_epoll_pwait2(struct trap *trap) { return pass_with_mask(trap, 4, EDIT_R8); }
@@ -171,39 +177,82 @@ i64 trap_pselect6(struct trap *trap)
 	return pass_edited(trap, EDIT_R9, (u64)copy);
 }
 
+/* What waits here (pending.c) is taken at once; what comes later the kernel gives to this call, as nothing of ours is blocked. */
+i64 trap_rt_sigtimedwait(struct trap *trap)
+{
+	u64 *set = trap->slot->scratch;
+	siginfo_t info;
+	int signal;
+
+	if (trap->args[3] != 8 || copy_user(set, (void *)trap->args[0], 8))
+		return pass(trap);
+	signal = take_signal(trap->slot, *set & RESERVED_SIGNALS, &info);
+	if (signal)
+		return trap->args[1] && copy_user((void *)trap->args[1], &info, sizeof info) ? -EFAULT : signal;
+	trap->slot->awaited = *set & RESERVED_SIGNALS;
+	/* Model: nobody waits for SIGRTMAX, which may be a kick. */
+	*set &= ~SIGNAL_BIT(KICK_SIGNAL);
+	return pass_edited(trap, EDIT_RDI, (u64)set);
+}
+
+i64 trap_rt_sigpending(struct trap *trap)
+{
+	u64 pending = 0;
+
+	if (trap->args[1] > 8)
+		return -EINVAL;
+	sys(__NR_rt_sigpending, &pending, 8);
+	pending = (pending | waiting_signals(trap->slot)) & (*mask_of(trap->uc) | trap->slot->blocked);
+	return copy_user((void *)trap->args[0], &pending, trap->args[1]);
+}
+
 /* ---- the program's alternate stack ---- */
 
+static const struct altstack no_stack = { .flags = SS_DISABLE };
+
+static bool lies_on(const struct altstack *stack, u64 sp)
+{
+	return sp > stack->sp && sp - stack->sp <= stack->size;
+}
+
+/* One that disarms itself is never in use as far as the kernel is concerned. */
 static bool on_altstack(const struct altstack *stack, u64 sp)
 {
-	return !(stack->flags & SS_DISABLE) && sp > stack->sp && sp - stack->sp <= stack->size;
+	return !(stack->flags & SS_AUTODISARM) && lies_on(stack, sp);
+}
+
+static i64 set_altstack(struct slot *slot, struct altstack wanted, u64 sp)
+{
+	u32 mode = (u32)wanted.flags & ~SS_AUTODISARM;
+
+	if (on_altstack(&slot->altstack, sp))
+		return -EPERM;
+	if (mode != SS_DISABLE && mode != SS_ONSTACK && mode)
+		return -EINVAL;
+	if (mode == SS_DISABLE)
+		wanted.sp = wanted.size = 0;
+	else if (wanted.size < 2048)
+		return -ENOMEM;
+	slot->altstack = wanted;
+	return 0;
 }
 
 i64 trap_sigaltstack(struct trap *trap)
 {
 	struct altstack *now = &trap->slot->altstack, wanted, old = *now;
-	bool on = on_altstack(now, registers(trap->uc)->sp);
-	u32 mode;
+	u64 sp = registers(trap->uc)->sp;
+	i64 r = 0;
 
-	if (on)
-		old.flags |= SS_ONSTACK;
+	old.flags &= SS_AUTODISARM;
+	old.flags |= !now->size ? SS_DISABLE : on_altstack(now, sp) ? SS_ONSTACK : 0;
 	if (trap->args[0]) {
 		if (copy_user(&wanted, (void *)trap->args[0], sizeof wanted))
 			return -EFAULT;
-		if (on)
-			return -EPERM;
-		mode = (u32)wanted.flags & ~0x80000000u /* SS_AUTODISARM */;
-		if (mode != SS_DISABLE && mode != SS_ONSTACK && mode)
-			return -EINVAL;
-		if (mode == SS_DISABLE)
-			wanted.sp = wanted.size = 0;
-		else if (wanted.size < 2048)
-			return -ENOMEM;
-		wanted.flags &= ~SS_ONSTACK;
-		*now = wanted;
+		r = set_altstack(trap->slot, wanted, sp);
 	}
-	if (trap->args[1] && copy_user((void *)trap->args[1], &old, sizeof old))
+	if (!r && trap->args[1] && copy_user((void *)trap->args[1], &old, sizeof old))
 		return -EFAULT;
-	return 0;
+	return r;
 }
 
 /* ---- frames ---- */
@@ -237,6 +286,30 @@ void frame_key(ucontext_t *uc, bool allow)
 	value &= ~(3u << 2 * key);
 	*pkru = allow ? value : value | 1u << 2 * key;
 	fp[64] |= 1UL << PKRU_BIT;
+}
+
+static struct altstack *stack_of_frame(ucontext_t *uc) { return (struct altstack *)&uc->uc_stack; }
+
+/*
+ * A handler of the program's returns: RSP is where the frame's context begins. The kernel restores the rest of it, and
+ * refuses what cannot be read.
+ */
+i64 trap_rt_sigreturn(struct trap *trap)
+{
+	struct sigcontext_64 *regs = registers(trap->uc);
+	ucontext_t *uc = (ucontext_t *)regs->sp;
+	struct altstack stack;
+	u64 mask;
+
+	if (!copy_user(&stack, stack_of_frame(uc), sizeof stack) && !copy_user(&mask, mask_of(uc), 8)) {
+		set_altstack(trap->slot, stack, regs->sp);
+		trap->slot->blocked = mask & RESERVED_SIGNALS;
+		mask &= ~RESERVED_SIGNALS;
+		copy_user(mask_of(uc), &mask, 8);
+		copy_user(stack_of_frame(uc), stack_of_frame(trap->uc), sizeof stack);
+	}
+	regs->ip = (u64)signal_restorer;
+	return 0;
 }
 
 /* The floating-point state that a handler starts with: initial, default keys. */
@@ -274,8 +347,13 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	u64 size = 0, *xstate = frame_xstate(uc, &size), sp, at;
 	bool fault = is_reserved(signal) && info->si_code > 0;
 	bool entering = false, overflow;
+	struct altstack *altstack = &slot->altstack;
 	struct frame frame;
 
+	if (!fault && (slot->blocked & SIGNAL_BIT(signal))) {
+		wait_unblocked(slot, signal, info);
+		return;
+	}
 	if (slot->restart_at) {
 		/* A call of ours that waits for this signal: restart it only if the handler says so. */
 		if (slot->restart_at == regs->ip && action.handler > 1 && !(action.flags & SA_RESTART)) {
@@ -284,7 +362,7 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 		}
 		slot->restart_at = 0;
 	}
-	if (fault && (slot->blocked & SIGNAL_BIT(signal)))
+	if (slot->blocked & SIGNAL_BIT(signal))
 		action.handler = 0; /* the kernel kills for a fault whose signal is blocked */
 	if (action.handler == 1 && !fault)
 		return;
@@ -294,20 +372,20 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	}
 
 	sp = regs->sp - 128;
-	if ((action.flags & SA_ONSTACK) && !(slot->altstack.flags & SS_DISABLE) && !on_altstack(&slot->altstack, regs->sp))
-		entering = true, sp = slot->altstack.sp + slot->altstack.size;
+	if ((action.flags & SA_ONSTACK) && altstack->size && !on_altstack(altstack, regs->sp))
+		entering = true, sp = altstack->sp + altstack->size;
 	if (xstate)
 		sp = ALIGN_DOWN(sp - size, 64);
 	at = ALIGN_DOWN(sp - sizeof frame, 16) - 8;
 	/* As the kernel: a frame that would leave the alternate stack at its bottom is a stack overflow. */
-	overflow = (entering || on_altstack(&slot->altstack, regs->sp)) && at <= slot->altstack.sp;
+	overflow = (entering || on_altstack(altstack, regs->sp)) && !lies_on(altstack, at);
 
 	memcpy(&frame.uc, uc, sizeof *uc);
 	memcpy(&frame.info, info, sizeof *info);
 	frame.restorer = action.restorer;
 	((struct sigcontext_64 *)&frame.uc.uc_mcontext)->fpstate = xstate ? sp : 0;
-	/* The alternate stack is ours whenever the kernel looks. */
-	frame.uc.uc_stack = uc->uc_stack;
+	*stack_of_frame(&frame.uc) = *altstack;
+	*mask_of(&frame.uc) |= slot->blocked;
 	if (overflow || (xstate && copy_user((void *)sp, xstate, size)) || copy_user((void *)at, &frame, sizeof frame)) {
 		by_default(11, info, uc);
 		sys(__NR_tgkill, sys(__NR_getpid), sys(__NR_gettid), 11);
@@ -315,8 +393,9 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	}
 	if (action.flags & SA_RESETHAND)
 		now[signal].handler = 0;
-	*mask_of(uc) |= action.mask | ((action.flags & SA_NODEFER) ? 0 : SIGNAL_BIT(signal));
-	*mask_of(uc) &= ~(RESERVED_SIGNALS | SIGNAL_BIT(9) | SIGNAL_BIT(19));
+	if (altstack->flags & SS_AUTODISARM)
+		*altstack = no_stack;
+	block(slot, uc, *mask_of(&frame.uc) | action.mask | ((action.flags & SA_NODEFER) ? 0 : SIGNAL_BIT(signal)));
 	fresh_xstate(uc);
 	regs->ip = action.handler;
 	regs->sp = at;
@@ -385,28 +464,25 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 }
 
 /*
- * Every signal that is ours comes here (signal_entry in entry.S). Faults are never blocked, so somebody may send one of
- * their signals while a handler runs: it is sent again when that returns.
+ * Every signal that is ours comes here (signal_entry in entry.S), on the slot's stack. Faults are never blocked, so
+ * somebody may send one of their signals while a handler runs: it waits until that returns.
  */
-void on_signal(int signal, siginfo_t *info, ucontext_t *uc)
+void on_signal(int signal, siginfo_t *info, ucontext_t *uc, struct slot *slot)
 {
-	struct slot *slot = slot_of_handler(uc);
-	u64 sent_again;
+	siginfo_t sent;
 
 	if (registers(uc)->sp - (u64)slot < STUB_MAP_SLOT_SIZE) {
 		if (info->si_code <= 0)
-			slot->postponed |= SIGNAL_BIT(signal);
+			keep_signal(slot, signal, info);
 		else
 			handle(slot, signal, info, uc);
 		return;
 	}
 	handle(slot, signal, info, uc);
-	while ((sent_again = slot->postponed)) {
-		slot->postponed = 0;
+	while ((signal = take_signal(slot, RESERVED_SIGNALS & ~slot->blocked, &sent))) {
+		u64 bit = SIGNAL_BIT(signal);
 		/* Blocked until our return, which restores the mask. */
-		sys(__NR_rt_sigprocmask, 0, &sent_again, 0, 8);
-		for (int s = 1; s < SIGNAL_COUNT; s++)
-			if (sent_again & SIGNAL_BIT(s))
-				sys(__NR_tgkill, sys(__NR_getpid), sys(__NR_gettid), s);
+		sys(__NR_rt_sigprocmask, 0, &bit, 0, 8);
+		sys(__NR_rt_tgsigqueueinfo, sys(__NR_getpid), sys(__NR_gettid), signal, &sent);
 	}
 }

@@ -5,12 +5,13 @@
 #include "stub.h"
 #include <linux/mman.h>
 
-_Static_assert(sizeof(struct slot) <= 512, "the header leaves the slot to the stack");
+_Static_assert(sizeof(struct slot) <= 1024, "the header leaves the slot to the stack");
 
-static u32 slots_lock, slots_used, next_look;
+u32 slots_used;
+static u32 slots_lock, next_look;
 static u32 own_pid; /* survives fork, unlike process->pid */
 /* Last slot seen for a thread id; a hint, always verified. */
-static u16 hints[4096];
+static u16 hints[STUB_MAP_SLOT_COUNT];
 #define HINT(tid) hints[(tid) % ARRAY_LENGTH(hints)]
 
 static u64 stack_of(struct slot *slot)
@@ -20,13 +21,7 @@ static u64 stack_of(struct slot *slot)
 
 void slots_start(void)
 {
-	u64 size = (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE;
-	/* Reserved; each slot becomes memory when it is first claimed. */
-	i64 at = sys(__NR_mmap, STUB_MAP_SLOTS, size, PROT_NONE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
-	if (at != STUB_MAP_SLOTS)
-		die("no room for signal stacks at the stub's address");
-	at = sys(__NR_mmap, STUB_MAP_PROCESS, PAGE, PROT_READ | PROT_WRITE,
+	i64 at = sys(__NR_mmap, STUB_MAP_PROCESS, PAGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
 	if (at != STUB_MAP_PROCESS || sys(__NR_madvise, STUB_MAP_PROCESS, PAGE, MADV_WIPEONFORK))
 		die("no page that fork wipes (needs Linux 4.14)");
@@ -59,7 +54,9 @@ static struct slot *claim(u32 tid)
 		if (slots_used == STUB_MAP_SLOT_COUNT)
 			die("more threads than the stub has room for");
 		found = SLOT(slots_used);
-		if (sys(__NR_mprotect, found, STUB_MAP_SLOT_SIZE, PROT_READ | PROT_WRITE))
+		/* Nothing is reserved beforehand: that would count against a limit of address space. */
+		if (sys(__NR_mmap, found, STUB_MAP_SLOT_SIZE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != (i64)found)
 			die("no memory for another thread's signal stack");
 		found->index = slots_used++;
 	}
@@ -120,6 +117,7 @@ static void adopt_process(struct slot *mine)
 		return;
 	mine->tid = (u32)sys(__NR_gettid);
 	mine->vfork_pid = 0;
+	mine->waiting = 0;
 	mine->dispatching = false; /* the kernel does not hand it on */
 	HINT(mine->tid) = (u16)mine->index;
 }

@@ -141,7 +141,9 @@ struct slot {
 	bool dispatching;               /* ... is on for this thread */
 	u32 retries;                    /* faults in a row that were "mended" at the same place */
 	u64 retry_at;
-	u64 postponed;                  /* signals sent while a handler ran */
+	u64 waiting, shared;            /* signals that were sent (pending.c), and those of them that any thread may take */
+	struct { u64 info[4]; } sent[7]; /* ... the beginnings of their siginfo */
+	u64 awaited;                    /* signals of ours that a sigtimedwait waits for */
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
 	struct action *overlay;
@@ -156,6 +158,7 @@ struct slot {
 
 #define SLOT(i) ((struct slot *)(STUB_MAP_SLOTS + (u64)(i) * STUB_MAP_SLOT_SIZE))
 
+extern u32 slots_used;
 void slots_start(void);
 struct slot *first_slot(void);                  /* the main thread's */
 struct slot *slot_of_handler(ucontext_t *uc);   /* first thing in a handler; adopts threads and fork children */
@@ -252,6 +255,13 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);
 u64 *mask_of(ucontext_t *uc);
 u64 *frame_xstate(ucontext_t *uc, u64 *size);           /* the XSAVE image in our frame, NULL if none */
 void frame_key(ucontext_t *uc, bool allow);              /* enclave memory after our return */
+
+/* ---- pending.c ---- */
+
+void keep_signal(struct slot *slot, int signal, const siginfo_t *info);     /* until the handler returns */
+void wait_unblocked(struct slot *slot, int signal, const siginfo_t *info);  /* until the program unblocks it */
+u64 waiting_signals(struct slot *slot);                                     /* for this thread */
+int take_signal(struct slot *slot, u64 set, siginfo_t *info);               /* one of them; 0: none */
 
 /* ---- tcs.c, entry.c, enclave.c ------------------------------------------------------------------------------------------ */
 

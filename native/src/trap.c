@@ -97,6 +97,7 @@ static void dispatch(struct slot *slot, siginfo_t *info, ucontext_t *uc)
 
 	slot->restart_at = 0;
 	slot->retries = 0;
+	slot->awaited = 0;
 	/* int 0x80 and x32 are no way around: the kernel has no such calls, as far as the program can tell. */
 	if (info->si_arch != AUDIT_ARCH_X86_64 || nr >= ARRAY_LENGTH(handlers) || !handlers[nr]) {
 		regs->ax = (u64)-ENOSYS;

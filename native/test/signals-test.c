@@ -13,7 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -23,7 +26,7 @@
 #include <unistd.h>
 
 extern char **environ;
-static volatile int seen, on_stack, nested;
+static volatile int seen;
 static volatile siginfo_t last;
 static volatile uintptr_t handler_sp, last_ip;
 static sigset_t mask_in_handler;
@@ -144,6 +147,211 @@ static void faults(void)
 	check(seen == SIGSYS);
 }
 
+static void crash_again(int signal, siginfo_t *info, void *context)
+{
+	note(signal, info, context);
+	*bad = 1;
+}
+
+static int status_of(pid_t pid)
+{
+	int status = -1;
+
+	check(waitpid(pid, &status, 0) == pid);
+	return status;
+}
+
+/* A handler that faults itself: its signal is blocked while it runs, so the second fault kills. */
+static void faults_in_handlers(void)
+{
+	static const int flags[] = { 0, SA_RESETHAND };
+	sigset_t now;
+	pid_t pid;
+
+	for (int i = 0; i < 2; i++) {
+		pid = fork();
+		if (pid == 0) {
+			alarm(5);
+			install(SIGSEGV, crash_again, flags[i]);
+			*bad = 1;
+			_exit(0);
+		}
+		check(WTERMSIG(status_of(pid)) == SIGSEGV);
+	}
+	/* The handler sees its signal blocked; siglongjmp with the mask unblocks it, its return does, too. */
+	install(SIGSEGV, leap, 0);
+	if (!sigsetjmp(jump, 1))
+		*bad = 1;
+	check(sigismember(&mask_in_handler, SIGSEGV));
+	sigprocmask(SIG_SETMASK, NULL, &now);
+	check(!sigismember(&now, SIGSEGV));
+	install(SIGILL, skip_ud2, 0);
+	asm volatile("ud2" ::: "memory");
+	check(sigismember(&mask_in_handler, SIGILL));
+	sigprocmask(SIG_SETMASK, NULL, &now);
+	check(!sigismember(&now, SIGILL));
+	/* Without the mask it stays blocked, and the next fault kills. */
+	pid = fork();
+	if (pid == 0) {
+		if (!sigsetjmp(jump, 0))
+			*bad = 1;
+		*bad = 1;
+		_exit(0);
+	}
+	check(WTERMSIG(status_of(pid)) == SIGSEGV);
+}
+
+static void unblock_in_frame(int signal, siginfo_t *info, void *context)
+{
+	ucontext_t *uc = context;
+
+	note(signal, info, context);
+	sigdelset(&uc->uc_sigmask, SIGILL);
+}
+
+static int runs;
+static void *wait_for_one(void *set)
+{
+	int signal = 0;
+
+	check(sigwait(set, &signal) == 0);
+	return (void *)(long)signal;
+}
+
+/* Signals of faults that somebody sends while they are blocked. */
+static void blocked_and_sent(void)
+{
+	static const int signals[] = { SIGSEGV, SIGILL, SIGBUS, SIGFPE, SIGTRAP, SIGSYS };
+	struct timespec none = { 0, 0 };
+	sigset_t set, pending, empty;
+	siginfo_t info;
+
+	sigemptyset(&empty);
+	for (int i = 0; i < 6; i++) {
+		sigemptyset(&set);
+		sigaddset(&set, signals[i]);
+		install(signals[i], note, 0);
+		check(sigprocmask(SIG_BLOCK, &set, NULL) == 0);
+		seen = 0;
+		kill(getpid(), signals[i]);
+		check(seen == 0);
+		check(sigpending(&pending) == 0 && sigismember(&pending, signals[i]));
+		check(sigprocmask(SIG_UNBLOCK, &set, NULL) == 0);
+		check(seen == signals[i] && last.si_code == SI_USER && last.si_pid == getpid());
+		check(sigpending(&pending) == 0 && !sigismember(&pending, signals[i]));
+
+		sigprocmask(SIG_BLOCK, &set, NULL);
+		seen = 0;
+		check(sigqueue(getpid(), signals[i], (union sigval){ .sival_int = 77 }) == 0);
+		check(sigtimedwait(&set, &info, &none) == signals[i]);
+		check(info.si_code == SI_QUEUE && info.si_value.sival_int == 77 && info.si_pid == getpid());
+		check(sigtimedwait(&set, &info, &none) == -1 && errno == EAGAIN && seen == 0);
+		raise(signals[i]);
+		signal(signals[i], SIG_IGN);
+		sigprocmask(SIG_UNBLOCK, &set, NULL);
+		check(seen == 0);
+	}
+	/* One of each, whatever was sent meanwhile. */
+	sigaddset(&set, SIGILL);
+	install(SIGILL, note, 0);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	for (runs = 0; runs < 3; runs++)
+		raise(SIGILL);
+	check(sigtimedwait(&set, NULL, &none) == SIGILL && sigtimedwait(&set, NULL, &none) == -1);
+
+	/* A handler's return lets it through, when the frame says so. */
+	install(SIGUSR1, unblock_in_frame, 0);
+	raise(SIGILL);
+	raise(SIGUSR1);
+	sigprocmask(SIG_BLOCK, NULL, &pending);
+	check(seen == SIGILL && !sigismember(&pending, SIGILL));
+
+	/* Sent to the process and blocked here: another thread waits for it. */
+	pthread_t thread;
+	void *result;
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	check(pthread_create(&thread, NULL, wait_for_one, &set) == 0);
+	usleep(20000);
+	kill(getpid(), SIGILL);
+	pthread_join(thread, &result);
+	check((long)result == SIGILL);
+	kill(getpid(), SIGILL);
+	check(pthread_create(&thread, NULL, wait_for_one, &set) == 0);
+	pthread_join(thread, &result);
+	check((long)result == SIGILL);
+
+	/* Nothing of it comes to a fork's child. */
+	raise(SIGILL);
+	pid_t pid = fork();
+	if (pid == 0)
+		_exit(sigpending(&pending) || sigismember(&pending, SIGILL));
+	check(status_of(pid) == 0);
+	seen = 0;
+	sigprocmask(SIG_SETMASK, &empty, NULL);
+	check(seen == SIGILL);
+}
+
+static stack_t stack_in_handler;
+static void note_stack(int signal, siginfo_t *info, void *context)
+{
+	note(signal, info, context);
+	check(sigaltstack(NULL, &stack_in_handler) == 0);
+}
+
+static int on_alternate(void)
+{
+	return handler_sp >= (uintptr_t)stack_memory && handler_sp < (uintptr_t)stack_memory + sizeof stack_memory;
+}
+
+#ifndef SS_AUTODISARM
+#define SS_AUTODISARM (1U << 31)
+#endif
+
+static void disarming_stack(void)
+{
+	stack_t stack = { .ss_sp = stack_memory, .ss_size = sizeof stack_memory, .ss_flags = (int)SS_AUTODISARM }, now;
+	stack_t none = { .ss_flags = SS_DISABLE };
+
+	install(SIGUSR2, note_stack, SA_ONSTACK);
+	check(sigaltstack(&stack, NULL) == 0);
+	for (int i = 0; i < 2; i++) {
+		raise(SIGUSR2);
+		check(on_alternate() && stack_in_handler.ss_flags == SS_DISABLE);
+		check(sigaltstack(NULL, &now) == 0 && now.ss_sp == stack_memory && now.ss_flags == (int)SS_AUTODISARM);
+	}
+	stack.ss_flags = 0;
+	check(sigaltstack(&stack, NULL) == 0);
+	raise(SIGUSR2);
+	check(on_alternate() && stack_in_handler.ss_flags == SS_ONSTACK && stack_in_handler.ss_sp == stack_memory);
+	check(sigaltstack(&none, &now) == 0 && now.ss_flags == 0);
+	check(sigaltstack(NULL, &now) == 0 && now.ss_flags == SS_DISABLE);
+}
+
+static volatile int small_thread_done;
+static int __attribute__((noreturn)) on_small_stack(void *unused)
+{
+	(void)unused;
+	/* Raw calls: libc's would find the wrong thread. */
+	long r;
+	asm volatile("syscall" : "=a"(r) : "a"(SYS_access), "D"("/nowhere"), "S"(0L) : "rcx", "r11", "memory");
+	__atomic_store_n(&small_thread_done, r == -ENOENT ? 1 : 2, __ATOMIC_SEQ_CST);
+	for (;;)
+		asm volatile("syscall" : "=a"(r) : "a"(SYS_exit), "D"(0L) : "rcx", "r11", "memory");
+}
+
+/* A thread whose first trapped call comes on 8 KiB of stack, with nothing below. */
+static void small_stack(void)
+{
+	char *memory = mmap(NULL, 3 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	check(mprotect(memory + 4096, 2 * 4096, PROT_READ | PROT_WRITE) == 0);
+	check(clone(on_small_stack, memory + 3 * 4096,
+		    CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM, NULL) > 0);
+	for (int i = 0; i < 5000 && !small_thread_done; i++)
+		usleep(1000);
+	check(small_thread_done == 1);
+}
+
 static void alternate_stack(void)
 {
 	stack_t stack = { .ss_sp = stack_memory, .ss_size = sizeof stack_memory }, old;
@@ -152,12 +360,10 @@ static void alternate_stack(void)
 	check(sigaltstack(NULL, &old) == 0 && old.ss_sp == stack_memory && old.ss_flags == 0);
 	install(SIGUSR2, note, SA_ONSTACK);
 	raise(SIGUSR2);
-	on_stack = handler_sp >= (uintptr_t)stack_memory && handler_sp < (uintptr_t)stack_memory + sizeof stack_memory;
-	check(on_stack);
+	check(on_alternate());
 	install(SIGUSR2, note, 0);
 	raise(SIGUSR2);
-	on_stack = handler_sp >= (uintptr_t)stack_memory && handler_sp < (uintptr_t)stack_memory + sizeof stack_memory;
-	check(!on_stack);
+	check(!on_alternate());
 	stack.ss_size = 100;
 	check(sigaltstack(&stack, NULL) == -1 && errno == ENOMEM);
 	stack.ss_flags = SS_DISABLE;
@@ -276,6 +482,50 @@ static void under_fire(void)
 	check(result == PTHREAD_CANCELED);
 }
 
+static pthread_barrier_t all_there;
+static void *stay(void *unused)
+{
+	check(access("/nowhere", R_OK) == -1 && errno == ENOENT);
+	pthread_barrier_wait(&all_there);
+	return unused;
+}
+
+/* All at the same time, each with a slot of its own. */
+static void many_threads(void)
+{
+	static pthread_t threads[5000];
+	int count = sizeof threads / sizeof *threads;
+	pthread_attr_t small;
+
+	pthread_attr_init(&small);
+	pthread_attr_setstacksize(&small, 32 * 1024);
+	pthread_barrier_init(&all_there, NULL, (unsigned)count + 1);
+	for (int i = 0; i < count; i++)
+		if (pthread_create(&threads[i], &small, stay, NULL)) {
+			perror("5000 threads");
+			exit(1);
+		}
+	pthread_barrier_wait(&all_there);
+	for (int i = 0; i < count; i++)
+		pthread_join(threads[i], NULL);
+}
+
+static void limits(void)
+{
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct rlimit limit = { 64UL << 20, 64UL << 20 };
+		check(setrlimit(RLIMIT_AS, &limit) == 0);
+		execl("/bin/sh", "sh", "-c", "exit 6", NULL);
+		_exit(1);
+	}
+	check(WEXITSTATUS(status_of(pid)) == 6);
+	check(prctl(PR_GET_DUMPABLE) == 1 && prctl(PR_SET_DUMPABLE, 0) == 0 && prctl(PR_GET_DUMPABLE) == 0);
+	check(prctl(PR_SET_DUMPABLE, 2) == -1 && errno == EINVAL);
+	check(prctl(PR_SET_DUMPABLE, 1) == 0 && prctl(PR_GET_DUMPABLE) == 1);
+}
+
 static void children(void)
 {
 	struct sigaction old;
@@ -349,9 +599,15 @@ int main(void)
 {
 	handlers_and_masks();
 	faults();
+	faults_in_handlers();
+	blocked_and_sent();
 	alternate_stack();
+	disarming_stack();
+	small_stack();
 	interrupted_calls();
 	under_fire();
+	many_threads();
+	limits();
 	children();
 	other_abis();
 	own_descriptors();

@@ -23,7 +23,7 @@ export const StubMap = {
   /** Per-thread slots: header, then the thread's real alternate signal stack. */
   SLOTS: 0x5000_1000_0000,
   SLOT_SIZE: 0x1_0000,
-  SLOT_COUNT: 4096,
+  SLOT_COUNT: 32_768,
 } as const;
 
 /** Descriptors the stub keeps for itself; close, dup2 and dup3 onto them answer EBADF. */
@@ -213,11 +213,13 @@ export const CpuidRecord = layout(
 export const SESSION_ENCLAVES = 64;
 export const CPUID_SGX_SUBLEAVES = 8;
 export const RUNS_PER_ANSWER = 12;
+const PENDING_WORDS = StubMap.SLOT_COUNT / 32;
+const SUMMARY_WORDS = PENDING_WORDS / 32;
 
 /** Head of the session area. */
 export const SessionHeader = layout(
   'SESSION_HEADER',
-  4096,
+  8192,
   { source: 'docs/design.md' },
   {
     magic: u32(0, 'PROTOCOL_MAGIC'),
@@ -235,13 +237,13 @@ export const SessionHeader = layout(
     reserved2: reserved(40, 24),
     cpuidSgx: array(64, CPUID_SGX_SUBLEAVES, CpuidRecord, 'CPUID.12 by sub-leaf; beyond: zeros'),
     reserved3: reserved(192, 64),
-    /** Bit i of word i/32: record i has a request. */
-    pending: array(256, 128, u32(0, 'word'), 'requests, one bit a record'),
     /** Bit i: word i of `pending` is not zero. */
-    summary: array(768, 4, u32(0, 'word'), 'which words of pending to look at'),
-    reserved4: reserved(784, 240),
+    summary: array(256, SUMMARY_WORDS, u32(0, 'word'), 'which words of pending to look at'),
+    reserved4: reserved(384, 640),
     enclaves: array(1024, SESSION_ENCLAVES, EnclaveRecord, 'enclaves of this process'),
     reserved5: reserved(3072, 1024),
+    /** Bit i of word i/32: record i has a request. */
+    pending: array(4096, PENDING_WORDS, u32(0, 'word'), 'requests, one bit a record'),
   },
 );
 
@@ -276,5 +278,5 @@ export const ThreadRecord = layout(
   },
 );
 
-export const SESSION_RECORDS_OFFSET = 4096;
+export const SESSION_RECORDS_OFFSET = SessionHeader.sizeBytes;
 export const SESSION_SIZE_BYTES = SESSION_RECORDS_OFFSET + StubMap.SLOT_COUNT * ThreadRecord.sizeBytes;

@@ -62,6 +62,8 @@ export const traps: readonly Trap[] = [
   { name: 'execveat', nr: 322, filter: 1, why: 'the new image must start with the loader' },
   { name: 'rt_sigaction', nr: 13, filter: 1, why: "the kernel's handler is always ours" },
   { name: 'rt_sigprocmask', nr: 14, filter: 1, why: mask },
+  { name: 'rt_sigreturn', nr: 15, filter: 1, why: mask },
+  { name: 'rt_sigpending', nr: 127, filter: 1, why: mask },
   { name: 'rt_sigsuspend', nr: 130, filter: 1, why: mask },
   { name: 'rt_sigtimedwait', nr: 128, filter: 1, why: mask },
   { name: 'ppoll', nr: 271, filter: 1, when: nonNull(3), why: mask },
@@ -93,6 +95,13 @@ export const traps: readonly Trap[] = [
     filter: 1,
     when: [{ arg: 0, from: 0x1011, to: 0x1012 }],
     why: 'ARCH_GET_CPUID and ARCH_SET_CPUID: CPUID faulting is ours',
+  },
+  {
+    name: 'prctl',
+    nr: 157,
+    filter: 1,
+    when: [{ arg: 0, from: 3, to: 4 }],
+    why: 'PR_GET_DUMPABLE and PR_SET_DUMPABLE: the host reads the memory of dumpable processes only',
   },
   {
     name: 'clone3',

@@ -32,7 +32,6 @@ const FLAGS = word(SessionHeader, 'flags');
 const RECORDS_USED = word(SessionHeader, 'recordsUsed');
 const PENDING = word(SessionHeader, 'pending');
 const SUMMARY = word(SessionHeader, 'summary');
-const SUMMARY_WORDS = 4;
 
 /** What every new session is told about the machine. */
 export interface SessionFacts {
@@ -101,7 +100,8 @@ export class SessionArea {
   }
 
   get hasRequests(): boolean {
-    for (let index = 0; index < SUMMARY_WORDS; index++) {
+    const words = this.#summaryWords();
+    for (let index = 0; index < words; index++) {
       if (Atomics.load(this.words, SUMMARY + index) !== 0) return true;
     }
     return false;
@@ -110,7 +110,8 @@ export class SessionArea {
   /** The mailboxes with a request, which are thereby taken. */
   takeRequests(): Mailbox[] {
     const found: Mailbox[] = [];
-    for (let index = 0; index < SUMMARY_WORDS; index++) {
+    const words = this.#summaryWords();
+    for (let index = 0; index < words; index++) {
       if (Atomics.load(this.words, SUMMARY + index) === 0) continue;
       for (const wordIndex of bits(Atomics.exchange(this.words, SUMMARY + index, 0), index)) {
         for (const record of bits(Atomics.exchange(this.words, PENDING + wordIndex, 0), wordIndex)) {
@@ -128,8 +129,17 @@ export class SessionArea {
 
   /** The mailboxes that were ever in use. */
   *boxes(): Generator<Mailbox> {
-    const count = Math.min(Atomics.load(this.words, RECORDS_USED) >>> 0, StubMap.SLOT_COUNT);
+    const count = this.#recordsUsed();
     for (let index = 0; index < count; index++) yield this.box(index);
+  }
+
+  #recordsUsed(): number {
+    return Math.min(Atomics.load(this.words, RECORDS_USED) >>> 0, StubMap.SLOT_COUNT);
+  }
+
+  /** Those that can have a bit set. */
+  #summaryWords(): number {
+    return Math.ceil(this.#recordsUsed() / 1024);
   }
 
   /** Tells the stub about an enclave; id 0 = the slot is free. The generation is stored last, with a full fence. */
