@@ -187,10 +187,10 @@ i64 trap_close_range(struct trap *trap)
 	u64 flags = trap->args[2];
 	i64 r = 0;
 
-	if (first > last || last < STUB_FD_LOADER || first > STUB_FD_UFFD)
+	if (first > last || last < STUB_FD_GATE || first > STUB_FD_UFFD)
 		return pass(trap);
-	if (first < STUB_FD_LOADER)
-		r = sys(__NR_close_range, first, STUB_FD_LOADER - 1, flags);
+	if (first < STUB_FD_GATE)
+		r = sys(__NR_close_range, first, STUB_FD_GATE - 1, flags);
 	if (!r && last > STUB_FD_UFFD)
 		r = sys(__NR_close_range, STUB_FD_UFFD + 1, last, flags);
 	return r;

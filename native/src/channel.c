@@ -4,6 +4,10 @@
  *
  * A request: fill the record, state = REQUEST, set its bit in `pending` and in `summary`, and if the host sleeps send
  * four bytes. The answer: state = DONE; a thread that waits in the kernel says so in `waiting` first.
+ *
+ * A process image connects by the gate, a socket that all inherit: it makes a pair of sockets and sends one of them.
+ * So neither a change of root nor of namespaces stands in the way. When the host ends in good order it leaves a message
+ * in the gate, which nobody takes out.
  */
 #include "stub.h"
 #include <linux/fcntl.h>
@@ -18,6 +22,7 @@
 #define SOCK_SEQPACKET 5
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
+#define MSG_PEEK 2
 #define MSG_DONTWAIT 0x40
 #define MSG_NOSIGNAL 0x4000
 #define MSG_CMSG_CLOEXEC 0x40000000
@@ -66,15 +71,17 @@ static i64 receive(void *data, u64 size, i32 *fd, u32 flags)
 	return n;
 }
 
-i64 send_descriptor(i32 fd)
+static i64 send_on(i32 socket, i32 fd)
 {
 	u32 word = 0;
 	struct rights rights = { 20, SOL_SOCKET, SCM_RIGHTS, fd, 0 };
 	struct iov iov = { &word, sizeof word };
 	struct msghdr message = { 0, 0, &iov, 1, &rights, sizeof rights, 0 };
 
-	return sys(__NR_sendmsg, STUB_FD_CHANNEL, &message, MSG_NOSIGNAL);
+	return sys(__NR_sendmsg, socket, &message, MSG_NOSIGNAL);
 }
+
+i64 send_descriptor(i32 fd) { return send_on(STUB_FD_CHANNEL, fd); }
 
 /* The host's end shows as the kick signal. Off while descriptors are on their way, which would raise it, too. */
 static void watch_host(bool on)
@@ -84,38 +91,54 @@ static void watch_host(bool on)
 
 /* ---- the session ---- */
 
-static i64 connect_to_host(void)
-{
-	struct { u16 family; char name[108]; } address = { AF_UNIX, { 0 } };
-	u64 length = strlen(launch.socket);
-	i64 fd = sys(__NR_socket, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0);
+bool has_gate(void) { return strcmp(launch.gate, "no-host"); }
 
-	if (is_error(fd))
-		return fd;
-	if (length > 100)
-		return -EINVAL;
-	memcpy(address.name + 1, launch.socket, length);
-	i64 r = sys(__NR_connect, fd, &address, 2 + 1 + length);
-	if (r) {
-		sys(__NR_close, fd);
-		return r;
-	}
-	if (is_error(keep_descriptor(fd, STUB_FD_CHANNEL, O_CLOEXEC)))
+/* The host is not there. Dies, unless it has gone in good order: then there are no devices any more. */
+static void without_host(void)
+{
+	u32 word;
+
+	if (has_gate() && sys(__NR_recvfrom, STUB_FD_GATE, &word, sizeof word, MSG_PEEK | MSG_DONTWAIT, 0, 0) <= 0)
+		die("the host process has gone; this program cannot go on without its enclave devices");
+	process->ended = true;
+}
+
+/* False: the host is not there. */
+static bool connect_to_host(void)
+{
+	i32 pair[2];
+
+	if (!has_gate() || sys(__NR_socketpair, AF_UNIX, SOCK_SEQPACKET | O_CLOEXEC, 0, pair))
+		return false;
+	bool sent = !is_error(send_on(STUB_FD_GATE, pair[1]));
+	sys(__NR_close, pair[1]);
+	if (is_error(keep_descriptor(pair[0], STUB_FD_CHANNEL, O_CLOEXEC)))
 		die(NO_DESCRIPTORS);
-	return 0;
+	return sent;
+}
+
+/* The session's memory. The host closes the connection when it has no descriptors to serve it with. */
+static i32 receive_session(void)
+{
+	struct stub_hello hello = { PROTOCOL_MAGIC, PROTOCOL_VERSION, process->pid, process->parent, { 0 } };
+	struct pollfd gate = { .fd = STUB_FD_GATE };
+	u32 word;
+	i32 memory = -1;
+
+	if (connect_to_host() &&
+	    sys(__NR_sendto, STUB_FD_CHANNEL, &hello, sizeof hello, MSG_NOSIGNAL, 0, 0) == sizeof hello)
+		receive(&word, sizeof word, &memory, MSG_CMSG_CLOEXEC);
+	process->refused = memory < 0 && has_gate() && !sys(__NR_poll, &gate, 1, 0);
+	if (memory < 0 && !process->refused)
+		without_host();
+	return memory;
 }
 
 static bool open_session(void)
 {
-	struct stub_hello hello = { PROTOCOL_MAGIC, PROTOCOL_VERSION, process->pid, process->parent, { 0 } };
-	u32 word;
-	i32 memory;
+	i32 memory = receive_session();
 
-	if (connect_to_host())
-		return false;
-	if (sys(__NR_sendto, STUB_FD_CHANNEL, &hello, sizeof hello, MSG_NOSIGNAL, 0, 0) != sizeof hello)
-		return false;
-	if (receive(&word, sizeof word, &memory, MSG_CMSG_CLOEXEC) < 0 || memory < 0)
+	if (memory < 0)
 		return false;
 	i64 at = sys(__NR_mmap, STUB_MAP_SESSION, SESSION_SIZE_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		     memory, 0);
@@ -136,23 +159,15 @@ bool session_open(struct slot *slot)
 {
 	bool fresh = false;
 
-	if (process->connected)
+	if (process->connected || process->ended)
 		return !process->ended;
 	lock(&process->lock);
-	if (!process->connected) {
-		process->ended = !open_session();
-		process->connected = fresh = true;
-	}
+	if (!process->connected && !process->ended)
+		process->connected = fresh = open_session();
 	unlock(&process->lock);
-	if (process->ended) {
-		/* A fork child's mappings would have kept the host, had it not been killed. */
-		if (has_enclave_ranges())
-			die_without_host();
-		return false;
-	}
 	if (fresh && process->parent)
 		vmas_introduce(slot);
-	return true;
+	return process->connected && !process->ended;
 }
 
 /* ---- asking ---- */
@@ -172,18 +187,6 @@ static bool host_is_gone(void)
 
 	/* POLLHUP, POLLERR and POLLNVAL come unasked. */
 	return sys(__NR_poll, &channel, 1, 0) > 0;
-}
-
-void __attribute__((noreturn)) die_without_host(void)
-{
-	die("the host process has gone; this program cannot go on without its enclave devices");
-}
-
-static void without_host(void)
-{
-	if (!(session->flags & SESSION_FLAGS_ENDED))
-		die_without_host();
-	process->ended = true;
 }
 
 void host_signal(void)
@@ -231,7 +234,7 @@ static bool wait_for_answer(struct slot *slot, volatile struct thread_record *re
 i64 ask_unsettled(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 {
 	if (!session_open(slot))
-		return -ENODEV;
+		return process->refused ? -ENFILE : -ENODEV;
 	volatile struct thread_record *record = RECORD(slot->index);
 	show_record(slot);
 	record->tid = slot->tid;
@@ -316,7 +319,7 @@ i64 ask(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec)
 {
 	if (!session_open(slot))
-		return -ENODEV;
+		return process->refused ? -ENFILE : -ENODEV;
 	lock(&process->lock);
 	watch_host(false);
 	i64 r = ask(slot, op, a, b, 0, 0, 0);

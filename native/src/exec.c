@@ -315,7 +315,7 @@ static i64 start_program(const struct program *p, const char *name, char *const 
 	absolute_path(p->fd, name, path);
 	describe_state(state, p->fd);
 	add_argument(&a, name);
-	add_argument(&a, launch.socket);
+	add_argument(&a, launch.gate);
 	add_argument(&a, state);
 	add_argument(&a, path);
 	for (u32 i = 0; i < p->script_args; i++)

@@ -69,3 +69,12 @@ char *append_number(char *to, u64 value, u32 base)
 	*to = 0;
 	return to;
 }
+
+u64 parse_number(const char *text)
+{
+	u64 value = 0;
+
+	for (; *text; text++)
+		value = value * 10 + (u64)(*text - '0');
+	return value;
+}

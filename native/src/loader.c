@@ -51,7 +51,7 @@ static void parse_arguments(u64 *stack)
 		complain("the loader is started by \"vitrine run\"");
 		sys(__NR_exit_group, 126);
 	}
-	launch.socket = argv[1];
+	launch.gate = argv[1];
 	parse_state(argv[2]);
 	launch.executable = argv[3];
 	launch.argv = argv + OWN_ARGUMENTS;

@@ -75,10 +75,13 @@ i64 keep_descriptor(i64 fd, i32 as, u32 flags)
 	return r;
 }
 
-static void keep_loader(void)
+/* What the first image hands on to all others. */
+static void keep_inherited(void)
 {
 	if (launch.state & STATE_FILTERED)
 		return;
+	if (has_gate() && is_error(keep_descriptor(parse_number(launch.gate), STUB_FD_GATE, 0)))
+		die(NO_DESCRIPTORS);
 	i64 fd = sys(__NR_open, "/proc/self/exe", O_RDONLY | O_CLOEXEC, 0);
 	if (is_error(fd))
 		die("cannot open /proc/self/exe; is /proc mounted?");
@@ -126,16 +129,14 @@ static void allocate_key(void)
 void stub_start(void)
 {
 	second_filter_on = launch.state & STATE_FILTERED_TWICE;
-	keep_loader();
+	keep_inherited();
 	learn_xsave();
 	slots_start();
 	allocate_key();
 	struct slot *slot = first_slot();
 	signals_start(slot, launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
-	if (session_open(slot))
+	if (session_open(slot) || process->refused)
 		sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
-	else if (!(launch.state & STATE_FILTERED) && strcmp(launch.socket, "no-host"))
-		die_without_host(); /* killed since it started us */
 	if (!(launch.state & STATE_FILTERED))
 		filter(filter_1, ARRAY_LENGTH(filter_1), 0);
 }

@@ -28,9 +28,10 @@ typedef struct ucontext ucontext_t;
 /* ---- loader.c, elf.c, vdso.c, exec.c ------------------------------------------------------------------------- */
 
 /*
- * How the loader is called: NAME SOCKET STATE EXECUTABLE ARGV0 [ARG...]
+ * How the loader is called: NAME GATE STATE EXECUTABLE ARGV0 [ARG...]
  *   NAME        [.../]vitrine-stub; or inside a target what execve was given: AT_EXECFN, and the command name of scripts
- *   SOCKET      name of the host's abstract socket; "no-host": there is none, which only tests want
+ *   GATE        number of the descriptor on which the way to the host comes (channel.c); every image has it as
+ *               STUB_FD_GATE from then on; "no-host": there is none, which only tests want
  *   STATE       FLAGS[:MASK:FD], hexadecimal. FLAGS: bit s-1 = the program inherited signal s as ignored, where that is one
  *               the kernel must not see ignored; bit 63 = the first filter stands already; bit 62 = the second, too.
  *               After an exec inside a target also its signal mask, and a descriptor on which the program is open
@@ -41,7 +42,7 @@ typedef struct ucontext ucontext_t;
 #define STATE_FILTERED_TWICE (1UL << 62)
 
 struct launch {
-	const char *socket;
+	const char *gate;
 	u64 state;
 	const char *executable;
 	int argc;
@@ -83,7 +84,7 @@ static inline struct sigcontext_64 *registers(ucontext_t *uc) { return (struct s
 /* ---- start.c: what every image needs before the program runs -------------------------------------------------- */
 
 void stub_start(void);                          /* before the program is mapped */
-#define NO_DESCRIPTORS "needs descriptors 1021 to 1023: raise the limit of open files (ulimit -n)"
+#define NO_DESCRIPTORS "needs descriptors 1020 to 1023: raise the limit of open files (ulimit -n)"
 i64 keep_descriptor(i64 fd, i32 as, u32 flags); /* as one of ours; closes fd */
 void second_filter(void);                       /* at the first open or mapping of a device */
 extern bool second_filter_on;
@@ -170,7 +171,8 @@ struct slot *slot_of_thread(u32 tid);           /* outside handlers, by a hint t
 /* Wiped by fork: a child finds zeros. */
 struct process {
 	u32 pid, parent;                /* parent: whose copy this is, 0 after exec */
-	bool connected, ended;
+	bool connected, ended;          /* ended: there is no host, or it has gone in good order */
+	bool refused;                   /* it had no descriptors left; asked again at the next need */
 	u32 lock;                       /* descriptors in flight, connecting */
 	u32 vma_lock;                   /* vmas.c */
 	u32 userfault;                  /* 1: this process has its userfaultfd */
@@ -180,7 +182,8 @@ struct process {
 #define session ((volatile struct session_header *)STUB_MAP_SESSION)
 #define RECORD(i) ((volatile struct thread_record *)(STUB_MAP_SESSION + SESSION_RECORDS_OFFSET) + (i))
 
-bool session_open(struct slot *slot);           /* connects if need be; false: there is no host (any more) */
+bool has_gate(void);
+bool session_open(struct slot *slot);           /* connects if need be; false: there is no host, or it refuses */
 /* The host looks at no record beyond `records_used`: raised before a thread's first request or entry. */
 static inline void show_record(struct slot *slot)
 {
@@ -198,7 +201,6 @@ void settle(struct slot *slot);                 /* ... applies them */
 void discard(struct slot *slot);                /* ... or forgets them: the mapping did not come about */
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
 i64 send_descriptor(i32 fd);
-void __attribute__((noreturn)) die_without_host(void);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
 void lock(u32 *word);
 void unlock(u32 *word);

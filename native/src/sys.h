@@ -56,5 +56,6 @@ int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *append(char *to, const char *from);               /* returns the new end, writes a NUL */
 char *append_number(char *to, u64 value, u32 base);     /* likewise */
+u64 parse_number(const char *text);                     /* decimal */
 
 #endif

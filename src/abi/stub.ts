@@ -27,7 +27,7 @@ export const StubMap = {
 } as const;
 
 /** Descriptors the stub keeps for itself; close, dup2 and dup3 onto them answer EBADF. */
-export const StubFd = { LOADER: 1021, CHANNEL: 1022, UFFD: 1023 } as const;
+export const StubFd = { GATE: 1020, LOADER: 1021, CHANNEL: 1022, UFFD: 1023 } as const;
 
 /** The real-time signal by which the host makes a thread come in. Never blocked, never visible to the program. */
 export const KICK_SIGNAL = 64;
@@ -47,8 +47,6 @@ export const STUB_USER_ADDRESS_END = USER_ADDRESS_END;
 export const SessionFlags = {
   /** Somebody reads the trace: entries, exits and AEX are reported. */
   TRACE: 1,
-  /** The machine ended in good order: its going away must not kill the program. */
-  ENDED: 2,
 } as const;
 
 /** What the stub asks. Arguments in `args`, answers in `ret` and `out`. */

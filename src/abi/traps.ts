@@ -33,7 +33,7 @@ export interface Trap {
 }
 
 const ENOSYS = 38;
-const reservedFd = (arg: number): TrapCondition[] => [{ arg, from: StubFd.LOADER, to: StubFd.UFFD }];
+const reservedFd = (arg: number): TrapCondition[] => [{ arg, from: StubFd.GATE, to: StubFd.UFFD }];
 const nonNull = (arg: number): TrapCondition[] => [{ arg, nonNull: true }];
 
 const path = 'the path may name a device or /proc/self/exe';

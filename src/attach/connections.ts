@@ -1,20 +1,21 @@
 /**
- * Who is connected. A process image connects, says Hello and gets its shared area; it is gone when its process ends
+ * Who is connected. A process image sends us one end of a pair of sockets by the gate, a socket that all processes
+ * of the program inherit, says Hello on the other and gets its shared area; it is gone when its process ends
  * (pidfd), when its socket closes, or when a new image of the same process says Hello: after fork a child may still
  * hold its parent's socket, so no single one of the three is enough.
  */
 import { Hello, PROTOCOL_MAGIC, PROTOCOL_VERSION } from '../abi/stub.ts';
 import { Waiter } from './linux/events.ts';
-import { close, read } from './linux/files.ts';
+import { close, isSpare, read } from './linux/files.ts';
 import { HostError } from './linux/library.ts';
 import { openPidfd } from './linux/processes.ts';
-import { accept, peerCredentials, receive, send } from './linux/sockets.ts';
+import { peerPid, receive, send } from './linux/sockets.ts';
 import { SessionArea, type SessionFacts } from './session-area.ts';
 import { Session } from './session.ts';
 
 export interface ConnectionsOptions {
-  /** Listening socket. */
-  readonly listener: number;
+  /** Our end of the gate. */
+  readonly gate: number;
   /** An eventfd that only serves to end a wait. */
   readonly wakeUp: number;
   readonly facts: SessionFacts;
@@ -36,7 +37,7 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
-    this.#watch(options.listener, () => this.#acceptAll());
+    this.#watch(options.gate, () => this.#admitAll());
     this.#watch(options.wakeUp, () => read(options.wakeUp, message.subarray(0, 8)));
   }
 
@@ -65,24 +66,28 @@ export class Connections {
     this.#end(session);
   }
 
-  #acceptAll(): void {
-    for (let socket = accept(this.#options.listener); socket !== undefined; socket = accept(this.#options.listener)) {
-      const { pid, uid } = peerCredentials(socket);
-      const pidfd = this.#mayConnect(uid) ? tryPidfd(pid) : -1;
-      if (pidfd < 0) {
-        close(socket);
-        continue;
+  /** The end in good order: without this message in the gate, programs die with us. */
+  sayGoodbye(): void {
+    send(this.#options.gate, message.subarray(0, 4));
+  }
+
+  /**
+   * What comes without a descriptor is one that we had no number left for: its process sees its end closed, and gives
+   * its program ENFILE.
+   */
+  #admitAll(): void {
+    for (let got = receive(this.#options.gate, message); got !== undefined; got = receive(this.#options.gate, message)) {
+      for (const socket of got.descriptors) {
+        const peer = tryPeer(socket);
+        if (peer === undefined) close(socket);
+        else this.#admit(new Session(peer.pid, socket, peer.pidfd));
       }
-      const session = new Session(pid, socket, pidfd);
-      this.#watch(socket, () => this.#drain(session));
-      this.#watch(pidfd, () => this.#end(session));
     }
   }
 
-  /** Any process of the machine can reach an abstract socket. Root's targets may have changed their user. */
-  #mayConnect(uid: number): boolean {
-    const own = process.getuid!();
-    return own === 0 || uid === own;
+  #admit(session: Session): void {
+    this.#watch(session.socket, () => this.#drain(session));
+    this.#watch(session.pidfd, () => this.#end(session));
   }
 
   /** Takes the messages that have come from a process; a descriptor in one is its userfaultfd. */
@@ -137,12 +142,16 @@ export class Connections {
   }
 }
 
-/** -1 when the process is gone or not visible from here. */
-function tryPidfd(pid: number): number {
+/** Undefined when the process is gone or not visible from here, when this is no socket of one, or no number is left. */
+function tryPeer(socket: number): { pid: number; pidfd: number } | undefined {
   try {
-    return openPidfd(pid);
+    const pid = peerPid(socket);
+    const pidfd = openPidfd(pid);
+    if (isSpare(pidfd)) return { pid, pidfd };
+    close(pidfd);
+    return undefined;
   } catch (error) {
-    if (error instanceof HostError) return -1;
+    if (error instanceof HostError) return undefined;
     throw error;
   }
 }

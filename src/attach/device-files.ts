@@ -5,7 +5,7 @@
  */
 import { OpenAccess, OpenFlags } from '../abi/linux.ts';
 import { STUB_DEVICE_FILE_BYTES } from '../abi/stub.ts';
-import { close, createMemfd, identify, reopen, Seal, tryLock } from './linux/files.ts';
+import { close, createMemfd, identify, isSpare, reopen, Seal, tryLock } from './linux/files.ts';
 
 export interface DeviceFile<F> {
   readonly file: F;
@@ -22,9 +22,13 @@ export class DeviceFiles<F> {
     return this.#byInode.size;
   }
 
-  /** A new file and a descriptor for the program, which the caller sends and then closes. */
-  create(name: string, file: F, openFlags: number): { deviceFile: DeviceFile<F>; programFd: number } {
+  /** A new file and a descriptor for the program, which the caller sends and then closes. Undefined: no number is left. */
+  create(name: string, file: F, openFlags: number): { deviceFile: DeviceFile<F>; programFd: number } | undefined {
     const first = createMemfd(name, STUB_DEVICE_FILE_BYTES, Seal.SHRINK | Seal.GROW);
+    if (!isSpare(first)) {
+      close(first);
+      return undefined;
+    }
     const access = openFlags & OpenFlags.bit.O_ACCMODE;
     // Access mode 3 is for ioctls alone, and no flock would hold on it; what is only writable cannot be mapped either.
     const programFd = reopen(first, access === OpenFlags.bit.O_ACCMODE ? OpenAccess.O_WRONLY : access);

@@ -5,7 +5,7 @@
  * The host does not busy-wait: after a short while without requests it says in every session that it sleeps, and
  * waits in epoll; a stub that sees this rings its socket.
  */
-import { Op, SessionFlags } from '../abi/stub.ts';
+import { Op } from '../abi/stub.ts';
 import type { OpenFile } from '../devices/device-table.ts';
 import { EnclaveFile } from '../kernel/enclave.ts';
 import type { Machine } from '../machine/machine.ts';
@@ -43,8 +43,8 @@ export interface HostOptions {
   readonly contents: MemfdContents;
   readonly trace: Trace;
   readonly facts: SessionFacts;
-  /** Listening socket. */
-  readonly listener: number;
+  /** Our end of the gate, by which processes come in. */
+  readonly gate: number;
   /** An eventfd, rung when `stopping` may have changed. */
   readonly wakeUp: number;
   /** Whether the main program has ended: the host then stays only for those who still have an enclave. */
@@ -101,7 +101,7 @@ export class Host {
         this.#connections.poll(0);
       }
     }
-    for (const session of this.#connections) session.area?.raiseFlags(SessionFlags.ENDED);
+    this.#connections.sayGoodbye();
     if (this.trace.on) this.#traceUsage();
   }
 

@@ -24,8 +24,11 @@ export async function launch({ thread, machine, stub, executable, argv }: Launch
   // Before the machine opens files of its own.
   const stdio = inheritedDescriptors();
   thread.order(machine);
-  await thread.ready;
-  const child = spawn(stub, [thread.socketName, '0', executable, ...argv], { argv0: 'vitrine-stub', stdio });
+  const gate = await thread.ready;
+  const child = spawn(stub, [String(stdio.length), '0', executable, ...argv], {
+    argv0: 'vitrine-stub',
+    stdio: [...stdio, gate],
+  });
   const stopForwarding = forwardSignals((signal) => child.kill(signal));
   const ended = new Promise<Ending>((resolve, reject) => {
     child.once('error', reject);

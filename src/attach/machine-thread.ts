@@ -4,10 +4,8 @@ import { Worker } from 'node:worker_threads';
 import { MAIN_ENDED, type MachineOrder, type MachineReady, type MachineThreadData } from './protocol.ts';
 
 export class MachineThread {
-  /** The pid says whose it is, the rest that nobody else can have it. */
-  readonly socketName = `vitrine-${process.pid}-${crypto.randomUUID()}`;
-  /** It listens. */
-  readonly ready: Promise<unknown>;
+  /** Programs may start, with this end of the gate. */
+  readonly ready: Promise<number>;
   /** It has ended in good order; rejects with what it threw. */
   readonly ended: Promise<void>;
   readonly #worker: Worker;
@@ -15,7 +13,7 @@ export class MachineThread {
   #wakeUp: number | undefined;
 
   constructor() {
-    const workerData: MachineThreadData = { socketName: this.socketName, control: this.#control };
+    const workerData: MachineThreadData = { control: this.#control };
     // `.ts` in a clone, `.js` in a package.
     this.#worker = new Worker(new URL(`machine.worker${import.meta.url.slice(-3)}`, import.meta.url), {
       workerData,
@@ -28,10 +26,10 @@ export class MachineThread {
       this.#worker.once('exit', () => resolve());
       this.#worker.once('error', reject);
     });
-    this.ready = new Promise<void>((resolve, reject) => {
-      this.#worker.once('message', ({ wakeUp }: MachineReady) => {
+    this.ready = new Promise<number>((resolve, reject) => {
+      this.#worker.once('message', ({ gate, wakeUp }: MachineReady) => {
         this.#wakeUp = wakeUp;
-        resolve();
+        resolve(gate);
       });
       this.ended.catch(reject);
     });

@@ -1,21 +1,21 @@
 /**
- * The thread that owns the machine. It listens first and then loads the model, while the command line is still being
+ * The thread that owns the machine. It makes the gate first and then loads the model, while the command line is still being
  * read and the program starts; then it serves until nobody needs it.
  */
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
 import { HashThread } from './hash-ring.ts';
 import { createEventfd } from './linux/events.ts';
-import { listenAbstract } from './linux/sockets.ts';
+import { socketPair } from './linux/sockets.ts';
 import type { MachineOrder, MachineReady, MachineThreadData } from './protocol.ts';
 
-const { socketName, control } = workerData as MachineThreadData;
-const listener = listenAbstract(socketName);
+const { control } = workerData as MachineThreadData;
+const [gate, programsGate] = socketPair();
 const wakeUp = createEventfd();
-parentPort!.postMessage({ wakeUp } satisfies MachineReady);
+parentPort!.postMessage({ gate: programsGate, wakeUp } satisfies MachineReady);
 // Beside the loading, so that it is there for a program's first enclave.
 const hashes = new HashThread();
 
 const [[order], { serve }] = await Promise.all([once(parentPort!, 'message'), import('./serve.ts')]);
 parentPort!.close();
-await serve({ order: order as MachineOrder, listener, wakeUp, control: new Int32Array(control), hashes });
+await serve({ order: order as MachineOrder, gate, wakeUp, control: new Int32Array(control), hashes });

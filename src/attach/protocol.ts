@@ -2,14 +2,14 @@
 
 /** Given to the machine's thread when it starts. */
 export interface MachineThreadData {
-  /** Name of the abstract socket that stubs connect to. */
-  readonly socketName: string;
   /** Word 0: 1 once the main program has ended. */
   readonly control: SharedArrayBuffer;
 }
 
-/** The first message from the machine's thread: it listens, so programs may start. */
+/** The first message from the machine's thread: programs may start. */
 export interface MachineReady {
+  /** The end of the gate that programs inherit; a descriptor of this process. */
+  readonly gate: number;
   /** An eventfd of this process; write eight bytes to make the machine look at `control`. */
   readonly wakeUp: number;
 }

@@ -21,15 +21,15 @@ import type { SessionFacts } from './session-area.ts';
 
 export interface Service {
   readonly order: MachineOrder;
-  /** Listening socket. */
-  readonly listener: number;
+  /** Our end of the gate. */
+  readonly gate: number;
   /** Eventfd that is rung when `control` changed. */
   readonly wakeUp: number;
   readonly control: Int32Array;
   readonly hashes: HashThread;
 }
 
-export async function serve({ order, listener, wakeUp, control, hashes }: Service): Promise<void> {
+export async function serve({ order, gate, wakeUp, control, hashes }: Service): Promise<void> {
   const trace = new Trace();
   for (const { module, options } of order.listeners) {
     const { listen } = (await import(module)) as { listen: (trace: Trace, options: unknown) => void };
@@ -64,7 +64,7 @@ export async function serve({ order, listener, wakeUp, control, hashes }: Servic
     contents,
     trace,
     facts: factsOf(machine, trace),
-    listener,
+    gate,
     wakeUp,
     stopping: () => Atomics.load(control, MAIN_ENDED) !== 0,
     complain: (sentence) => writeSync(2, `vitrine: ${sentence}\n`),

@@ -28,7 +28,6 @@ import { MappedRegion } from './linux/memory.ts';
 const word = (layout: typeof SessionHeader, name: Parameters<typeof SessionHeader.offsetOf>[0]): number =>
   layout.offsetOf(name) / 4;
 const HOST_SLEEPING = word(SessionHeader, 'hostSleeping');
-const FLAGS = word(SessionHeader, 'flags');
 const RECORDS_USED = word(SessionHeader, 'recordsUsed');
 const PENDING = word(SessionHeader, 'pending');
 const SUMMARY = word(SessionHeader, 'summary');
@@ -93,10 +92,6 @@ export class SessionArea {
 
   set hostSleeping(sleeping: boolean) {
     Atomics.store(this.words, HOST_SLEEPING, sleeping ? 1 : 0);
-  }
-
-  raiseFlags(flags: number): void {
-    Atomics.or(this.words, FLAGS, flags);
   }
 
   get hasRequests(): boolean {

@@ -52,12 +52,10 @@ describe('SessionArea', () => {
   it('tells the stub about the machine', () => {
     expect([header.hostPid, header.flags, header.cpuid7Ebx, header.cpuid7Ecx]).toEqual([4711, 1, 4, 2 ** 30]);
     expect(header.cpuidSgx.get(0).edx).toBe(0x241f);
-    area.raiseFlags(SessionFlags.ENDED);
-    expect(header.flags).toBe(SessionFlags.TRACE | SessionFlags.ENDED);
   });
 
   it('finds every request once, from the first record to the last', () => {
-    const indexes = [0, 31, 32, 63, 1023, 1024, 4095];
+    const indexes = [0, 31, 32, 63, 1023, 1024, 4095, 4096, 32_767];
     for (const index of indexes) ask(index, Op.IDENTIFY, BigInt(index));
     expect(area.hasRequests).toBe(true);
     const found = area.takeRequests();

@@ -18,7 +18,9 @@
 #include <unistd.h>
 
 #define SESSION_WORDS ((volatile uint32_t *)0x500001000000)
-#define SESSION_BYTES 0x201000
+#define SESSION_BYTES 0x1002000
+#define HEADER_WORDS 2048
+#define GATE 1020
 #define CHANNEL 1022
 
 /* Lets a child do its worst for a moment, then ends it; the enclave must still work here. */
@@ -60,8 +62,8 @@ static void scribble(int variant)
 	pthread_t thread;
 	unsigned seed = (unsigned)variant;
 	/* Everything, the header, or the first records, where requests are. */
-	uint32_t words = variant % 3 == 0 ? SESSION_BYTES / 4 : variant % 3 == 1 ? 1024 : 1024 + 4096;
-	uint32_t first = variant % 3 == 2 ? 1024 : 0;
+	uint32_t words = variant % 3 == 0 ? SESSION_BYTES / 4 : variant % 3 == 1 ? HEADER_WORDS : HEADER_WORDS + 4096;
+	uint32_t first = variant % 3 == 2 ? HEADER_WORDS : 0;
 
 	pthread_create(&thread, NULL, call, NULL);
 	for (;;) {
@@ -83,7 +85,8 @@ static void forge(int variant)
 	unsigned seed = (unsigned)variant;
 	static const uint64_t odd[] = { 0, 1, 4096, 0x7fffffffffff, 1UL << 47, 1UL << 53, ~0UL, 1UL << 63, 0x500001000000 };
 	/* src/abi/stub.ts: SessionHeader and ThreadRecord, in words. */
-	enum { RECORDS = 1024, RECORD = 128, STATE = 3, OP = 5, INSIDE_TCS = 10, ARGUMENTS = 12, USED = 5, PENDING = 64, SUMMARY = 192 };
+	enum { RECORDS = HEADER_WORDS, RECORD = 128, STATE = 3, OP = 5, INSIDE_TCS = 10, ARGUMENTS = 12, USED = 5,
+		SUMMARY = 64, PENDING = 1024 };
 
 	for (uint32_t record = 0;; record = (uint32_t)rand_r(&seed) % 64) {
 		volatile uint32_t *words = SESSION_WORDS + RECORDS + record * RECORD;
@@ -124,7 +127,7 @@ static void flood(int variant)
 		memcpy(CMSG_DATA(&control.header), descriptors, sizeof descriptors);
 		vector.iov_len = 1 + (size_t)i % 4096;
 		message.msg_controllen = i % 2 ? sizeof control : 0;
-		sendmsg(CHANNEL, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
+		sendmsg(variant == 3 ? GATE : CHANNEL, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 	}
 	if (variant == 1)
 		shutdown(CHANNEL, SHUT_RDWR);
@@ -137,20 +140,20 @@ static void flood(int variant)
 
 static void flooded_channel(void)
 {
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 4; i++)
 		let_child(flood, i, 1000);
 }
 
 static void own_descriptors(void)
 {
-	for (int fd = 1021; fd <= 1023; fd++) {
+	for (int fd = GATE; fd <= 1023; fd++) {
 		check(close(fd) == -1 && errno == EBADF);
 		check(dup2(1, fd) == -1 && errno == EBADF);
 		check(dup3(1, fd, O_CLOEXEC) == -1 && errno == EBADF);
 	}
 	int first = dup(device);
 	check(syscall(SYS_close_range, first, ~0U, 0) == 0);
-	check(syscall(SYS_close_range, 1021, 1023, 0) == 0);
+	check(syscall(SYS_close_range, GATE, 1023, 0) == 0);
 	check(syscall(SYS_close_range, 1023, ~0U, 4 /* CLOEXEC */) == 0);
 	for (int fd = device + 1; fd < 2048; fd++)
 		close(fd);

@@ -62,14 +62,6 @@ export class TargetRun {
       .filter((pid) => pid > 0 && this.#owns(pid));
   }
 
-  /** Abstract sockets of its host. */
-  sockets(): string[] {
-    const name = `@vitrine-${this.host.pid}-`;
-    return readFileSync('/proc/net/unix', 'latin1')
-      .split('\n')
-      .filter((line) => line.includes(name));
-  }
-
   /** Waits until no process is left, at most `patienceMs`; how many are left then. */
   async gone(patienceMs: number): Promise<number> {
     const giveUpAt = performance.now() + patienceMs;

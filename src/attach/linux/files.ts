@@ -1,5 +1,5 @@
 /** Calls on descriptors that node:fs does not have, or not fast enough. Positions are exact up to 2^53. */
-import { closeSync, fstatSync, openSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs';
 import { Errno } from '../../lib/errno.ts';
 import { declare, declareChecked, HostError, lastErrno } from './library.ts';
 
@@ -42,6 +42,16 @@ export function createMemfd(name: string, lengthBytes: number, seals: number): n
 export function reopen(fd: number, flags: number): number {
   return openSync(`/proc/self/fd/${fd}`, flags);
 }
+
+/**
+ * Numbers kept for what the host itself must be able to open at any time. Numbers are given out lowest first, so one
+ * near the limit says that hardly any are left.
+ */
+const RESERVED_DESCRIPTORS = 64;
+const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1'))?.[1] ?? 1024);
+
+/** Whether a descriptor that was just opened may be kept for a program. */
+export const isSpare = (fd: number): boolean => fd < limit - RESERVED_DESCRIPTORS;
 
 export const close = (fd: number): void => closeSync(fd);
 

@@ -1,52 +1,34 @@
 /** SOCK_SEQPACKET Unix sockets with descriptors in their messages. All calls are non-blocking. */
 import { Errno } from '../../lib/errno.ts';
-import { declare, declareChecked, HostError, lastErrno } from './library.ts';
+import { declare, declareChecked, lastErrno } from './library.ts';
 import { addressOfBytes } from './memory.ts';
 
-const socket = declareChecked('int socket(int, int, int)');
-const bind = declareChecked('int bind(int, void *, uint)');
-const listen = declareChecked('int listen(int, int)');
-const accept4 = declare('int accept4(int, void *, void *, int)');
+const socketpair = declareChecked('int socketpair(int, int, int, void *)');
 const getsockopt = declareChecked('int getsockopt(int, int, int, void *, void *)');
 const sendmsg = declare('int64 sendmsg(int, void *, int)');
 const recvmsg = declare('int64 recvmsg(int, void *, int)');
 
 const AF_UNIX = 1;
-const SOCK_SEQPACKET_CLOEXEC_NONBLOCK = 0x80805;
-const SOCK_CLOEXEC_NONBLOCK = 0x80800;
+const SOCK_SEQPACKET_CLOEXEC = 0x80005;
 const SOL_SOCKET = 1;
 const SO_PEERCRED = 17;
 const SCM_RIGHTS = 1;
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const MSG_DONTWAIT_CMSG_CLOEXEC = 0x4000_0040;
-const BACKLOG = 4096;
 
-/** Listens on a name of the abstract namespace, which leaves nothing in the file system. */
-export function listenAbstract(name: string): number {
-  const fd = socket(AF_UNIX, SOCK_SEQPACKET_CLOEXEC_NONBLOCK, 0);
-  const address = new Uint8Array(3 + name.length);
-  address[0] = AF_UNIX;
-  address.set(new TextEncoder().encode(name), 3);
-  bind(fd, address, address.length);
-  listen(fd, BACKLOG);
-  return fd;
+/** Two sockets connected to each other. Only the calls of this file do not block on them. */
+export function socketPair(): [number, number] {
+  const pair = new Int32Array(2);
+  socketpair(AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0, new Uint8Array(pair.buffer));
+  return [pair[0]!, pair[1]!];
 }
 
-/** The next connection, or undefined when none waits. */
-export function accept(listener: number): number | undefined {
-  const fd = accept4(listener, null, null, SOCK_CLOEXEC_NONBLOCK);
-  if (fd >= 0) return fd;
-  const errno = lastErrno();
-  if (errno === Errno.EAGAIN || errno === Errno.ECONNABORTED) return undefined;
-  throw new HostError('accept4', errno);
-}
-
-/** Who connected, as the kernel says. */
-export function peerCredentials(fd: number): { pid: number; uid: number } {
+/** Who made the other end, as the kernel says; 0 for what has none. Throws ENOTSOCK. */
+export function peerPid(fd: number): number {
   const credentials = new Uint32Array(3);
   const length = new Uint32Array([12]);
   getsockopt(fd, SOL_SOCKET, SO_PEERCRED, new Uint8Array(credentials.buffer), new Uint8Array(length.buffer));
-  return { pid: credentials[0]!, uid: credentials[1]! };
+  return credentials[0]!;
 }
 
 /*

@@ -6,7 +6,10 @@ import { Errno } from '../../lib/errno.ts';
 import { outcomeOf } from '../../trace/events.ts';
 import { refused, trace, type Caller, type Reply } from './reply.ts';
 
-/** OPEN(node index, open flags): the descriptor goes by SCM_RIGHTS. ENXIO: there is no such node. */
+/**
+ * OPEN(node index, open flags): the descriptor goes by SCM_RIGHTS.
+ * ENXIO: there is no such node. ENFILE: this host process has no descriptors left.
+ */
 export function open(caller: Caller): Reply {
   const { host, session, box } = caller;
   const nodeIndex = box.arg(0);
@@ -23,7 +26,12 @@ export function open(caller: Caller): Reply {
     ...outcomeOf(opened),
   }));
   if (opened.kind === 'errno') return refused(opened.errno);
-  const { deviceFile, programFd } = host.files.create(node.path, opened.value, flags);
+  const created = host.files.create(node.path, opened.value, flags);
+  if (created === undefined) {
+    host.machine.devices.release(opened.value);
+    return refused(Errno.ENFILE);
+  }
+  const { deviceFile, programFd } = created;
   host.sweepSoon();
   return { ret: 0, out: [deviceFile.inode], descriptor: { fd: programFd, closeAfter: true } };
 }
