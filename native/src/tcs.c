@@ -11,7 +11,7 @@ _Static_assert(__builtin_offsetof(struct tcs_record, enclave) == sizeof(struct t
 static struct entry *buckets[BUCKETS];
 static u32 entries_lock;
 /* By the enclave's index in the session. */
-static struct alias { u64 at, base, size; } aliases[SESSION_ENCLAVES];
+static struct alias { u64 at, base, size, id; } aliases[SESSION_ENCLAVES];
 
 void enclaves_forget(void)
 {
@@ -33,9 +33,13 @@ static u64 map_alias(struct slot *slot, u32 enclave)
 {
 	struct alias *alias = &aliases[enclave];
 	u64 base = session->enclaves[enclave].base, size = session->enclaves[enclave].size;
+	u64 id = session->enclaves[enclave].id;
 
-	if (alias->at && alias->base == base && alias->size == size)
+	if (alias->at && alias->id == id)
 		return alias->at;
+	/* Of an enclave that is gone: the next one may have its index and its place. */
+	if (alias->at)
+		sys(__NR_munmap, alias->at, alias->size);
 	i64 fd = ask_for_descriptor(slot, OP_ALIAS, enclave, 0, true);
 	if (is_error(fd))
 		die("the host did not give the enclave's memory");
@@ -45,7 +49,7 @@ static u64 map_alias(struct slot *slot, u32 enclave)
 	if (is_error(at) || protect(at, size, PROT_READ | PROT_WRITE) || register_range(at, size))
 		die("cannot map an enclave for the stub's own use; is the address space limited (ulimit -v)?");
 	sys(__NR_madvise, at, size, MADV_DONTFORK);
-	*alias = (struct alias){ at, base, size };
+	*alias = (struct alias){ at, base, size, id };
 	return at;
 }
 

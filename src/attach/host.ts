@@ -102,7 +102,7 @@ export class Host {
       }
     }
     this.#connections.sayGoodbye();
-    if (this.trace.on) this.#traceUsage();
+    this.#reportUsage();
   }
 
   sessionOf(pid: number): Session | undefined {
@@ -139,16 +139,13 @@ export class Host {
     this.#sweepAt = Math.min(this.#sweepAt, performance.now() + SWEEP_SOON_MS);
   }
 
-  /** The last line of a trace: what nobody gave back. */
-  #traceUsage(): void {
+  /** The last line of a trace: what nobody gave back, which is nothing. */
+  #reportUsage(): void {
     const { pages, freePages, backingPages, enclaves } = this.machine.kernel.usage();
-    this.trace.emit({
-      kind: 'note',
-      pid: process.pid,
-      name: 'end',
-      args: { pages: pages - freePages, evictedPages: backingPages, enclaves },
-      text: `EPC in use: ${pages - freePages} pages, evicted: ${backingPages} pages, enclaves: ${enclaves}`,
-    });
+    const args = { pages: pages - freePages, evictedPages: backingPages, enclaves };
+    const text = `EPC in use: ${args.pages} pages, evicted: ${backingPages} pages, enclaves: ${enclaves}`;
+    if (this.trace.on) this.trace.emit({ kind: 'note', pid: process.pid, name: 'end', args, text });
+    else if (args.pages > 0 || enclaves > 0) this.complain(`at the end ${text}; this is a bug of vitrine`);
   }
 
   /** Entries that were checked before are stale in every process. */

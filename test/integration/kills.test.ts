@@ -1,15 +1,9 @@
-import { beforeAll, describe, expect, it } from 'vitest';
-import { killHosts, killTargets } from '../support/kills.ts';
+import { beforeAll, expect, it } from 'vitest';
+import { killAtRandomMoments } from '../support/kills.ts';
 import { buildPrograms } from '../support/target-run.ts';
 
 beforeAll(buildPrograms, 120_000);
 
-describe('kill -9 at random moments of building, running and evicting', () => {
-  it('of the target: the host ends like it, and no process, socket or EPC page is left', async () => {
-    expect(await killTargets(10)).toEqual([]);
-  }, 60_000);
-
-  it('of the host: the target is dead within a second, with a last line that says why', async () => {
-    expect(await killHosts(10)).toEqual([]);
-  }, 60_000);
-});
+it('kill -9 of programs, children and hosts at random moments leaves no process, no file and no EPC page', async () => {
+  expect((await killAtRandomMoments(24)).problems).toEqual([]);
+}, 90_000);

@@ -50,13 +50,18 @@ void load_enclave(const char *name)
 	enter = find_enter_enclave();
 }
 
-void load(void)
+void load_worker(const char *name)
 {
 	struct work work = { .function = WORK_WHERE };
 
-	load_enclave("worker");
+	load_enclave(name);
 	run_work(&work, 0);
 	heap = work.answer;
+}
+
+void load(void)
+{
+	load_worker("worker");
 }
 
 struct sgx_enclave_run run_work(struct work *work, int thread)

@@ -16,6 +16,8 @@ extern uint64_t heap;
 void load(void);
 /* Another one, whose files have this name: build/NAME.elf. */
 void load_enclave(const char *name);
+/* A variant of the worker. */
+void load_worker(const char *name);
 /* One call on the TCS of `thread`. */
 struct sgx_enclave_run run_work(struct work *work, int thread);
 /* The same, again and again while another thread or process is on that TCS; whether the answer is right. */

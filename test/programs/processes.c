@@ -273,6 +273,23 @@ static void sent_faults(void)
 	check(board->count > 100);
 }
 
+/* An enclave goes, and the next one gets its place and whatever number it had. */
+static void same_place_again(void)
+{
+	int again = 0;
+
+	for (uint64_t i = 0; i < 6; i++) {
+		void *place = (void *)enclave.base;
+		munmap((void *)enclave.base, 0x8000000);
+		close(device);
+		device = -1;
+		load_worker("small");
+		again += (void *)enclave.base == place;
+		check(compute_once(i, 0) && compute_once(i, 1));
+	}
+	check(again > 0);
+}
+
 /* The last scenario: this process ends, its child goes on with the enclave. */
 static void orphan(void)
 {
@@ -301,6 +318,7 @@ int main(int count, char **names)
 		{ "sent-faults", sent_faults },
 		{ "rights-cut-of-running", rights_cut_of_running },
 		{ "rights-cut-of-stopped", rights_cut_of_stopped },
+		{ "same-place-again", same_place_again },
 		{ "orphan", orphan },
 	};
 

@@ -4,7 +4,10 @@
 
 #include <stdint.h>
 
-enum { WORKER_PAGES = 16384, WORKER_STACK_PAGES = 2, WORKER_NSSA = 2 };
+#ifndef WORKER_PAGES
+#define WORKER_PAGES 16384
+#endif
+enum { WORKER_STACK_PAGES = 2, WORKER_NSSA = 2 };
 /* From one thread's TCS to the next: guard, stack, TCS, save area (src/formats/README.md). */
 #define WORKER_TCS_STRIDE ((1 + WORKER_STACK_PAGES + 1 + WORKER_NSSA) * 4096UL)
 

@@ -1,80 +1,116 @@
-/** Kills targets and hosts at random moments of building, running and evicting, and looks at what is left. */
+/** Kills targets, their children and hosts at random moments of all that they do, and looks at what is left. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { TargetRun } from './target-run.ts';
 
-/** With 8 MiB of EPC all of them evict; the first builds for ever, the others run after about a second. */
-const commands = [['building'], ['pressure'], ['under-fire', '100000000']] as const;
-/** Building the enclave of test/programs takes about a second with this EPC. */
-const LONGEST_MS = 2000;
+/** The victim's heap is twice this EPC, so that it is evicted for as long as it runs. */
+const COMMAND = { options: ['--epc', '1M'], program: ['victim'] } as const;
+/** The victim execs itself anew after about this time. */
+const LONGEST_MS = 900;
+/** What is at work beside each other: as many as the smallest supported machine has cores. */
+const LANES = 2;
 
-/** A moment: which program, when after its start, and whether the trace is on (which sends every entry to the host). */
+const victims = ['program', 'host', 'child'] as const;
+
 interface Moment {
-  readonly command: readonly string[];
+  readonly victim: (typeof victims)[number];
   readonly afterMs: number;
+  /** Every entry goes to the host. */
   readonly traced: boolean;
 }
 
-const describeMoment = ({ command, afterMs, traced }: Moment): string =>
-  `${command.join(' ')} after ${afterMs.toFixed(1)} ms${traced ? ', traced' : ''}`;
-
-function moments(count: number): Moment[] {
-  return Array.from({ length: count }, (_, index) => ({
-    command: commands[index % commands.length]!,
-    // Denser towards the start, where most things happen once.
-    afterMs: Math.random() ** 2 * LONGEST_MS,
-    traced: index % 2 === 0,
-  }));
+export interface Report {
+  readonly moments: number;
+  /** What the program was doing, by its own word, and how often it was killed then. */
+  readonly doing: ReadonlyMap<string, number>;
+  /** What did not hold, each with its moment. */
+  readonly problems: readonly string[];
 }
 
-async function startAndWait({ command, afterMs, traced }: Moment): Promise<{ run: TargetRun; target: number }> {
-  const run = new TargetRun(['--epc', '8M', ...(traced ? ['--trace'] : [])], command);
-  let target = run.target;
-  for (; target === undefined; target = run.target) await sleep(2);
+/** The line that a person reads. */
+export function summary({ moments, doing, problems }: Report): string {
+  const when = [...doing].map(([what, count]) => `${what} ${count}`).join(', ');
+  return `kills: ${moments} moments (${when}), ${problems.length} left behind`;
+}
+
+export async function killAtRandomMoments(count: number): Promise<Report> {
+  const problems: string[] = [];
+  const doing = new Map<string, number>();
+  let next = 0;
+  const lane = async (): Promise<void> => {
+    for (let index = next++; index < count; index = next++) {
+      const moment = {
+        victim: victims[index % victims.length]!,
+        afterMs: Math.random() * LONGEST_MS,
+        traced: index % 4 === 0,
+      };
+      const { was, failed } = await killAt(moment);
+      doing.set(was, (doing.get(was) ?? 0) + 1);
+      problems.push(...failed);
+    }
+  };
+  await Promise.all(Array.from({ length: LANES }, lane));
+  return { moments: count, doing, problems };
+}
+
+async function killAt({ victim, afterMs, traced }: Moment): Promise<{ was: string; failed: string[] }> {
+  const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-test-'));
+  const run = new TargetRun([...COMMAND.options, ...(traced ? ['--trace'] : [])], COMMAND.program, { TMPDIR: folder });
+  let program = run.target;
+  for (; program === undefined && run.host.exitCode === null; program = run.target) await sleep(2);
+  if (program === undefined) return { was: 'starting', failed: [`nothing was started: ${(await run.ended).stderr}`] };
   await sleep(afterMs);
-  return { run, target };
+  const was = nameOf(program);
+
+  const child = victim === 'child' ? run.processes().find((pid) => pid !== program && pid !== run.host.pid) : undefined;
+  if (child !== undefined) {
+    kill(child);
+    await sleep(20);
+  }
+  const goesOn = nameOf(program) !== '';
+  const killedAt = performance.now();
+  if (victim === 'host') run.host.kill('SIGKILL');
+  else kill(program);
+  const left = await run.gone(2000);
+  const tookMs = performance.now() - killedAt;
+  for (const pid of run.processes()) kill(pid);
+  const { signal, stderr } = await run.ended;
+  const holds: Record<string, boolean> = {
+    'a child that is killed does not end its parent': goesOn,
+    'no process is left after two seconds': left === 0,
+    'the host ends by the same signal': signal === 'SIGKILL',
+    'no file is left': readdirSync(folder).length === 0,
+  };
+  if (victim === 'host') {
+    holds['the program dies within a second'] = tookMs < 1000;
+    holds['the last line says why'] = /vitrine: the host process has gone; [^\n]*\n$/.test(stderr);
+  } else if (traced) {
+    holds['no EPC is in use'] = stderr.endsWith('EPC in use: 0 pages, evicted: 0 pages, enclaves: 0\n');
+  } else {
+    holds['nothing is said, as no EPC is in use'] = !stderr.includes('vitrine:');
+  }
+  rmSync(folder, { recursive: true });
+  const failed = Object.keys(holds)
+    .filter((what) => !holds[what])
+    .map((what) => `${victim} after ${afterMs.toFixed(1)} ms (${was}${traced ? ', traced' : ''}): not so: ${what}; standard error ends ${stderr.slice(-300)}`);
+  return { was, failed };
 }
 
-/** What is wrong of all that should hold, each with the moment. */
-const problemsOf = (moment: Moment, stderr: string, holds: Readonly<Record<string, boolean>>): string[] =>
-  Object.entries(holds)
-    .filter(([, held]) => !held)
-    .map(([what]) => `${describeMoment(moment)}: not so: ${what}; standard error ends ${stderr.slice(-300)}`);
-
-/** The target is killed: the host ends promptly in the same way, and nothing is left. Returns what did not hold. */
-export async function killTargets(count: number): Promise<string[]> {
-  const problems: string[] = [];
-  for (const moment of moments(count)) {
-    const { run, target } = await startAndWait(moment);
-    const killedAt = performance.now();
-    process.kill(target, 'SIGKILL');
-    const { signal, stderr } = await run.ended;
-    const tookMs = performance.now() - killedAt;
-    const holds = {
-      'the host ends by the same signal': signal === 'SIGKILL',
-      'within two seconds': tookMs < 2000,
-      'no process is left': (await run.gone(0)) === 0,
-      'no EPC is in use, and nothing else is said': moment.traced
-        ? stderr.endsWith('EPC in use: 0 pages, evicted: 0 pages, enclaves: 0\n')
-        : !stderr.includes('vitrine:'),
-    };
-    problems.push(...problemsOf(moment, stderr, holds));
+/** What a process calls itself; empty when it is gone. */
+function nameOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'latin1').trim();
+  } catch {
+    return '';
   }
-  return problems;
 }
 
-/** The host is killed: the target dies within a second, and its last line says why. Returns what did not hold. */
-export async function killHosts(count: number): Promise<string[]> {
-  const problems: string[] = [];
-  for (const moment of moments(count)) {
-    const { run } = await startAndWait(moment);
-    run.host.kill('SIGKILL');
-    const left = await run.gone(1000);
-    const { stderr } = await run.ended;
-    const holds = {
-      'no process is left after a second': left === 0,
-      'the last line says why': /vitrine: the host process has gone; [^\n]*\n$/.test(stderr),
-    };
-    problems.push(...problemsOf(moment, stderr, holds));
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL');
+  } catch {
+    // It was faster.
   }
-  return problems;
 }

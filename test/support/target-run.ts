@@ -31,13 +31,17 @@ export class TargetRun {
   readonly #word = `VITRINE_TEST_RUN=${crypto.randomUUID()}`;
 
   /** @param command a program of test/programs/build and its arguments, or anything with a slash */
-  constructor(options: readonly string[], [program = '', ...args]: readonly string[]) {
+  constructor(
+    options: readonly string[],
+    [program = '', ...args]: readonly string[],
+    environment: Readonly<Record<string, string>> = {},
+  ) {
     const file = program.includes('/') ? program : path.join('build', program);
     const [name = '', value = ''] = this.#word.split('=');
     this.host = spawn(vitrine, ['run', ...options, '--', file, ...args], {
       cwd: programs,
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, [name]: value },
+      env: { ...process.env, ...environment, [name]: value },
     });
     this.ended = this.#end();
   }
