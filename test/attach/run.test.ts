@@ -138,6 +138,14 @@ describe('the machine', () => {
     expect(await end(child)).toMatchObject({ stdout: 'last\n', stderr: '', exitCode: 5 });
   });
 
+  it('serves programs in other network namespaces and with other root directories', async () => {
+    const look = 'exec 3<>/dev/sgx_enclave; stat -c %F /dev/sgx_enclave';
+    for (const command of [['unshare', '-rn'], ['unshare', '-rR', '/']]) {
+      const result = await run(...command, 'sh', '-c', look);
+      expect(result).toEqual({ stdout: 'character special file\n', stderr: '', exitCode: 0, signal: null });
+    }
+  });
+
   it('ends its program with a last line when it is killed itself', async () => {
     const child = start(
       'run',

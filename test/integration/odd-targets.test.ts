@@ -1,8 +1,9 @@
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
-import { buildPrograms, run, TargetRun } from '../support/target-run.ts';
+import { buildPrograms, programsFolder, run, TargetRun } from '../support/target-run.ts';
 
 beforeAll(buildPrograms, 120_000);
 
@@ -30,6 +31,16 @@ describe('odd and hostile targets', () => {
     expect(exitCode).toBe(0);
     expect(stderr).not.toContain('the machine failed');
   }, 90_000);
+
+  it('a host without descriptors: ENFILE for the program, and the machine goes on', async () => {
+    const limited = spawnSync(
+      'sh',
+      ['-c', 'ulimit -n 1100; exec ../../bin/vitrine run build/hostile descriptors-of-host'],
+      { cwd: programsFolder, encoding: 'utf8' },
+    );
+    expect({ stderr: limited.stderr, exitCode: limited.status }).toEqual({ stderr: '', exitCode: 0 });
+    expect(limited.stdout).toMatch(allOk);
+  });
 
   it('a program for another processor: one sentence, exit code 126', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-test-'));

@@ -7,11 +7,11 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 const root = path.join(import.meta.dirname, '..', '..');
 const vitrine = path.join(root, 'bin', 'vitrine');
-const programs = path.join(root, 'test', 'programs');
+export const programsFolder = path.join(root, 'test', 'programs');
 
 /** Makes test/programs and, for it, the stub; one test file at a time. Throws what the compiler said. */
 export function buildPrograms(): void {
-  for (const folder of [path.join(root, 'native'), programs]) {
+  for (const folder of [path.join(root, 'native'), programsFolder]) {
     const { status, stderr, error } = spawnSync('flock', [folder, 'make', '-s', '-C', folder], { encoding: 'utf8' });
     if (status !== 0) throw new Error(`make -C ${folder}: ${error?.message ?? stderr}`);
   }
@@ -39,7 +39,7 @@ export class TargetRun {
     const file = program.includes('/') ? program : path.join('build', program);
     const [name = '', value = ''] = this.#word.split('=');
     this.host = spawn(vitrine, ['run', ...options, '--', file, ...args], {
-      cwd: programs,
+      cwd: programsFolder,
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, ...environment, [name]: value },
     });
