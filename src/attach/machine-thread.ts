@@ -1,9 +1,12 @@
 /** The machine's thread, seen from the command's. Started as early as possible, because it takes the longest. */
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
+import { inheritedDescriptors } from './inherited.ts';
 import { MAIN_ENDED, type MachineOrder, type MachineReady, type MachineThreadData } from './protocol.ts';
 
 export class MachineThread {
+  /** What programs inherit: what we had before this thread opened anything of its own. */
+  readonly inherited = inheritedDescriptors();
   /** Programs may start, with this end of the gate. */
   readonly ready: Promise<number>;
   /** It has ended in good order; rejects with what it threw. */
