@@ -85,6 +85,11 @@ export class Connections {
     }
   }
 
+  /** Ends a session before its end has been seen: nobody can be answered any more. */
+  drop(session: Session): void {
+    this.#end(session);
+  }
+
   #admit(session: Session): void {
     this.#watch(session.socket, () => this.#drain(session));
     this.#watch(session.pidfd, () => this.#end(session));
@@ -120,7 +125,7 @@ export class Connections {
     const area = new SessionArea(this.#options.facts);
     session.area = area;
     this.#options.onStart(session);
-    const sent = send(session.socket, message.subarray(0, 4), area.fd);
+    const sent = send(session.socket, message.subarray(0, 4), area.fd) === 'sent';
     area.closeFd();
     if (!sent) this.#end(session);
     return sent;

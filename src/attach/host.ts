@@ -215,7 +215,8 @@ export class Host {
     if (descriptor !== undefined) {
       const sent = send(session.socket, new Uint8Array(Uint32Array.of(box.index).buffer), descriptor.fd);
       if (descriptor.closeAfter) close(descriptor.fd);
-      if (!sent) return this.#connections.expel(session, 'does not read its messages');
+      if (sent === 'full') return this.#connections.expel(session, 'does not read its messages');
+      if (sent === 'gone') return this.#connections.drop(session);
     }
     box.answer(ret, out ?? [], descriptor === undefined ? 0 : 1);
   }

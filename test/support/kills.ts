@@ -16,6 +16,8 @@ const victims = ['program', 'host', 'child'] as const;
 
 interface Moment {
   readonly victim: (typeof victims)[number];
+  /** From the start on, or from its first word on, by when it has been mapped and has begun. */
+  readonly since: 'start' | 'first word';
   readonly afterMs: number;
   /** Every entry goes to the host. */
   readonly traced: boolean;
@@ -43,6 +45,7 @@ export async function killAtRandomMoments(count: number): Promise<Report> {
     for (let index = next++; index < count; index = next++) {
       const moment = {
         victim: victims[index % victims.length]!,
+        since: index % 4 === 1 ? ('start' as const) : ('first word' as const),
         afterMs: Math.random() * LONGEST_MS,
         traced: index % 4 === 0,
       };
@@ -55,12 +58,13 @@ export async function killAtRandomMoments(count: number): Promise<Report> {
   return { moments: count, doing, problems };
 }
 
-async function killAt({ victim, afterMs, traced }: Moment): Promise<{ was: string; failed: string[] }> {
+async function killAt({ victim, since, afterMs, traced }: Moment): Promise<{ was: string; failed: string[] }> {
   const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-test-'));
   const run = new TargetRun([...COMMAND.options, ...(traced ? ['--trace'] : [])], COMMAND.program, { TMPDIR: folder });
   let program = run.target;
   for (; program === undefined && run.host.exitCode === null; program = run.target) await sleep(2);
   if (program === undefined) return { was: 'starting', failed: [`nothing was started: ${(await run.ended).stderr}`] };
+  while (since === 'first word' && ['vitrine-stub', 'node'].includes(nameOf(program))) await sleep(2);
   await sleep(afterMs);
   const was = nameOf(program);
 

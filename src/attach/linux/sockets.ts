@@ -54,8 +54,8 @@ function prepare(bytes: Uint8Array, controlBytes: number): void {
   header[6] = 0n;
 }
 
-/** Sends one message, with a descriptor in it when one is given. False when the peer is gone or does not read. */
-export function send(fd: number, bytes: Uint8Array, descriptor?: number): boolean {
+/** Sends one message, with a descriptor in it when one is given. `full`: the peer does not read its messages. */
+export function send(fd: number, bytes: Uint8Array, descriptor?: number): 'sent' | 'full' | 'gone' {
   prepare(bytes, descriptor === undefined ? 0 : CMSG_HEADER + 8);
   if (descriptor !== undefined) {
     controlView.setBigUint64(0, BigInt(CMSG_HEADER + 4), true);
@@ -64,7 +64,8 @@ export function send(fd: number, bytes: Uint8Array, descriptor?: number): boolea
     controlView.setInt32(CMSG_HEADER, descriptor, true);
     controlView.setInt32(CMSG_HEADER + 4, 0, true);
   }
-  return sendmsg(fd, headerBytes, MSG_DONTWAIT_NOSIGNAL) === bytes.length;
+  if (sendmsg(fd, headerBytes, MSG_DONTWAIT_NOSIGNAL) === bytes.length) return 'sent';
+  return lastErrno() === Errno.EAGAIN ? 'full' : 'gone';
 }
 
 export interface Received {
