@@ -3,17 +3,18 @@
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { parseArgs } from 'node:util';
-import { obtainKernelSource } from './kernel-source.ts';
+import { type KernelSource, obtainKernelSource } from './kernel-source.ts';
 import { NotObtainable, type Suite, type SuiteContext } from './suite.ts';
+import { programsSuite } from './suites/programs.ts';
 import { sgxLayout } from './suites/sgx-layout.ts';
 import { sgxSelftest, sgxSelftestUser } from './suites/sgx-selftest.ts';
 
-const suites: readonly Suite[] = [sgxLayout, sgxSelftest, sgxSelftestUser];
+const suites: readonly Suite[] = [sgxLayout, sgxSelftest, sgxSelftestUser, programsSuite];
 
 const usage = `usage: npm run conformance -- [options]
 
   --suite NAME          run only this suite (may be given several times)
-  --repeat N            run each selftest N times and count the failed runs
+  --repeat N            run each program of a suite N times and count the failed runs
   --kernel-source PATH  use this kernel tree instead of Debian's linux-source-6.12
   --as-user NAME        the unprivileged account for sgx-selftest-user (default: nobody)
 
@@ -63,13 +64,17 @@ function readOptions(): { suites: readonly Suite[]; repeat: number; kernelSource
   }
 }
 
+/** The suite's name, and which kernel's it is. */
+const titleOf = ({ name, withoutKernel }: Suite, context: SuiteContext): string =>
+  withoutKernel === true ? name : `${name} ${context.kernel.release}`;
+
 /** Runs one suite and prints its line. Returns whether it holds. */
 async function judge(suite: Suite, context: SuiteContext): Promise<boolean> {
   const { passed, total, skipped, problems, note } = await suite.run(context);
   for (const problem of problems) process.stdout.write(`  ${problem}\n`);
   const counts = `${passed}/${total} passed, ${skipped} skipped`;
   const holds = problems.length === 0 && passed === total && total > 0;
-  process.stdout.write(`${suite.name} ${context.kernel.release}: ${counts}${note === undefined ? '' : `; ${note}`}\n`);
+  process.stdout.write(`${titleOf(suite, context)}: ${counts}${note === undefined ? '' : `; ${note}`}\n`);
   return holds;
 }
 
@@ -77,14 +82,24 @@ const options = readOptions();
 const cache = path.join(import.meta.dirname, '..', '.cache', 'conformance');
 mkdirSync(cache, { recursive: true });
 try {
-  const kernel = obtainKernelSource(options.kernelSource, cache);
-  process.stdout.write(`kernel source: ${kernel.origin}\n`);
-  const context = { kernel, workDir: cache, repeat: options.repeat, user: options.user };
+  let source: KernelSource | undefined;
+  const context: SuiteContext = {
+    get kernel() {
+      if (source === undefined) {
+        source = obtainKernelSource(options.kernelSource, cache);
+        process.stdout.write(`kernel source: ${source.origin}\n`);
+      }
+      return source;
+    },
+    workDir: cache,
+    repeat: options.repeat,
+    user: options.user,
+  };
   let failed = 0;
   for (const suite of options.suites) {
     const redundant = suite.redundant?.();
     if (redundant !== undefined) {
-      process.stdout.write(`${suite.name} ${kernel.release}: left out, ${redundant}\n`);
+      process.stdout.write(`${titleOf(suite, context)}: left out, ${redundant}\n`);
     } else if (!(await judge(suite, context))) {
       failed++;
     }

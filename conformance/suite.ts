@@ -3,6 +3,7 @@
 import type { KernelSource } from './kernel-source.ts';
 
 export interface SuiteContext {
+  /** Obtained when it is first asked for. */
   readonly kernel: KernelSource;
   /** Ignored folder for what is built and logged; exists. */
   readonly workDir: string;
@@ -24,6 +25,8 @@ export interface SuiteResult {
 export interface Suite {
   readonly name: string;
   readonly summary: string;
+  /** It judges by itself, and can do so where no kernel source is to be had. */
+  readonly withoutKernel?: true;
   /** Why this suite cannot say anything new here; then it is not run unless asked for by name. */
   readonly redundant?: () => string | undefined;
   run(context: SuiteContext): Promise<SuiteResult>;

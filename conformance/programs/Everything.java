@@ -23,7 +23,7 @@ public class Everything {
     public static void main(String[] arguments) throws Exception {
         ExecutorService pool = Executors.newFixedThreadPool(8);
         int sum = 0;
-        for (Future<Integer> f : pool.invokeAll(Stream.generate(() -> (Callable<Integer>) () -> faults(20000)).limit(8).toList()))
+        for (Future<Integer> f : pool.invokeAll(Stream.generate(() -> (Callable<Integer>) () -> faults(50000)).limit(8).toList()))
             sum += f.get();
         pool.shutdown();
         System.out.println("null pointers caught: " + sum);

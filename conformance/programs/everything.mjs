@@ -11,9 +11,9 @@ const self = new URL(import.meta.url).pathname;
 if (!isMainThread) {
   let sum = 0;
   for (let i = 0; i < 3e6; i++) sum += (i * workerData) % 11;
-  parentPort.postMessage(sum);
+  parentPort?.postMessage(sum);
 } else if (process.argv[2] === 'child') {
-  process.on('message', (n) => process.send(n * 2));
+  process.on('message', (n) => process.send?.(Number(n) * 2));
 } else {
   const workers = [1, 2, 3, 4].map((workerData) => once(new Worker(self, { workerData }), 'message'));
   console.log('workers', (await Promise.all(workers)).map(([sum]) => sum));
@@ -22,8 +22,8 @@ if (!isMainThread) {
   console.log('child', (await once(child, 'message'))[0]);
   child.disconnect();
   console.log('ended', (await once(child, 'exit'))[0]);
-  const shell = spawn('sh', ['-c', 'kill -USR2 $PPID; sleep 0.2; cat; exit 3']);
   const signalled = once(process, 'SIGUSR2');
+  const shell = spawn('sh', ['-c', 'kill -USR2 $PPID; sleep 0.2; cat; exit 3']);
   shell.stdin.end('piped');
   console.log(String((await once(shell.stdout, 'data'))[0]), (await once(shell, 'close'))[0], (await signalled)[0]);
   const folder = mkdtempSync('node-');
@@ -33,8 +33,8 @@ if (!isMainThread) {
   console.log(execFileSync('sh', ['-c', 'readlink /proc/self/fd/0 | cut -c1-4'], { encoding: 'utf8' }).trim());
   console.log('comm', readFileSync('/proc/self/comm', 'utf8').trim());
   try {
-    null.missing;
+    JSON.parse('null').missing();
   } catch (error) {
-    console.log(error.message);
+    console.log(String(error));
   }
 }
