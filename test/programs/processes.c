@@ -5,12 +5,15 @@
 #include <err.h>
 #include <errno.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -273,6 +276,82 @@ static void sent_faults(void)
 	check(board->count > 100);
 }
 
+/* Every way to start a program; each time it builds an enclave of its own, while a thread here is inside another. */
+static void ways_to_start(void)
+{
+	extern char **environ;
+	char *self[] = { "victim", "child", NULL }, script[] = "/tmp/vitrine-script-XXXXXX", line[64] = "", command[128];
+	pthread_t caller = start(call_on);
+	pid_t pid;
+	FILE *pipe;
+	int file = mkstemp(script);
+
+	setenv("PATH", "build:/usr/bin:/bin", 1);
+	check(dprintf(file, "#!/bin/sh -e\n\"$@\" > /dev/null\nexec victim child > /dev/null\n") > 0);
+	check(fchmod(file, 0700) == 0);
+	close(file);
+	check(posix_spawn(&pid, "build/victim", NULL, NULL, self, environ) == 0 && wait_for(pid) == 0);
+	check(posix_spawnp(&pid, "victim", NULL, NULL, self, environ) == 0 && wait_for(pid) == 0);
+	check(posix_spawnp(&pid, "no-such-program", NULL, NULL, self, environ) == ENOENT);
+	check(system("victim child > /dev/null && test -c /dev/sgx_enclave") == 0);
+	pipe = popen("victim child > /dev/null; /bin/sh -c 'exec sh -c \"exec victim child\"' | grep -c init", "r");
+	check(pipe && fgets(line, sizeof line, pipe) && !strcmp(line, "1\n") && pclose(pipe) == 0);
+	snprintf(command, sizeof command, "%s victim child", script);
+	check(system(command) == 0);
+	pid = vfork();
+	if (pid == 0) {
+		execlp("no-such-program", "no-such-program", NULL);
+		execlp("victim", "victim", "child", NULL);
+		_exit(127);
+	}
+	check(wait_for(pid) == 0);
+	pid = fork();
+	if (pid == 0) {
+		execl(script, script, "victim", "child", NULL);
+		_exit(127);
+	}
+	check(wait_for(pid) == 0);
+	unlink(script);
+	stop(caller);
+	check(board->calls > 0);
+}
+
+static sigjmp_buf out;
+static volatile int *volatile nowhere = (int *)8;
+static void jump_out(int signal) { siglongjmp(out, signal); }
+
+/* A handler that leaves by siglongjmp while the thread was inside: its frame in the SSA stays, as on hardware. */
+static void jumps_out(void)
+{
+	struct sigaction action = { .sa_handler = jump_out }, fresh = { .sa_handler = SIG_DFL };
+	struct itimerval timer = { { 0, 0 }, { 0, 20000 } };
+	struct work spinning = { .function = WORK_SPIN, .number = (uint64_t)&board->stop };
+	struct sgx_enclave_run run = { 0 };
+	volatile int faults = 0;
+
+	load();
+	memset(board, 0, sizeof *board);
+	sigaction(SIGALRM, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	for (int i = 0; i < WORKER_NSSA; i++) {
+		setitimer(ITIMER_REAL, &timer, NULL);
+		if (!sigsetjmp(out, 1))
+			run_work(&spinning, 1);
+		check(compute_once((uint64_t)i, 0));
+	}
+	/* Every frame is in use. */
+	run = run_work(&spinning, 1);
+	check(run.function == 2 && run.exception_vector == 13);
+	for (volatile int i = 0; i < 100; i++)
+		if (sigsetjmp(out, 1))
+			faults++;
+		else
+			*nowhere = 1;
+	check(faults == 100 && compute_once(5, 0));
+	sigaction(SIGALRM, &fresh, NULL);
+	sigaction(SIGSEGV, &fresh, NULL);
+}
+
 /* An enclave goes, and the next one gets its place and whatever number it had. */
 static void same_place_again(void)
 {
@@ -318,6 +397,8 @@ int main(int count, char **names)
 		{ "sent-faults", sent_faults },
 		{ "rights-cut-of-running", rights_cut_of_running },
 		{ "rights-cut-of-stopped", rights_cut_of_stopped },
+		{ "ways-to-start", ways_to_start },
+		{ "jumps-out", jumps_out },
 		{ "same-place-again", same_place_again },
 		{ "orphan", orphan },
 	};
