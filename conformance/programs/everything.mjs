@@ -15,8 +15,11 @@ if (!isMainThread) {
 } else if (process.argv[2] === 'child') {
   process.on('message', (n) => process.send?.(Number(n) * 2));
 } else {
-  const workers = [1, 2, 3, 4].map((workerData) => once(new Worker(self, { workerData }), 'message'));
-  console.log('workers', (await Promise.all(workers)).map(([sum]) => sum));
+  const workers = [1, 2, 3, 4].map((n) => once(new Worker(self, { workerData: n }), 'message'));
+  console.log(
+    'workers',
+    (await Promise.all(workers)).map(([sum]) => sum),
+  );
   const child = fork(self, ['child']);
   child.send(21);
   console.log('child', (await once(child, 'message'))[0]);
@@ -29,7 +32,11 @@ if (!isMainThread) {
   const folder = mkdtempSync('node-');
   writeFileSync(`${folder}/file`, 'content '.repeat(10000));
   const text = await readFile(`${folder}/file`);
-  console.log(createHash('sha256').update(gunzipSync(gzipSync(text))).digest('hex'));
+  console.log(
+    createHash('sha256')
+      .update(gunzipSync(gzipSync(text)))
+      .digest('hex'),
+  );
   console.log(execFileSync('sh', ['-c', 'readlink /proc/self/fd/0 | cut -c1-4'], { encoding: 'utf8' }).trim());
   console.log('comm', readFileSync('/proc/self/comm', 'utf8').trim());
   try {

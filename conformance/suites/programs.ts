@@ -92,7 +92,12 @@ function runIn(cwd: string, command: readonly string[], built: string): Ending {
   const [program = '', ...args] = command;
   mkdirSync(cwd, { recursive: true });
   const env = { ...process.env, SOURCES: sources, BUILT: built };
-  const { stdout, stderr, status, signal, error } = spawnSync(program, args, { cwd, env, encoding: 'utf8', timeout: TIMEOUT_MS });
+  const { stdout, stderr, status, signal, error } = spawnSync(program, args, {
+    cwd,
+    env,
+    encoding: 'utf8',
+    timeout: TIMEOUT_MS,
+  });
   return { text: stdout + stderr, status: error?.message ?? signal ?? `exit code ${status}` };
 }
 
@@ -124,7 +129,9 @@ function runAll(context: SuiteContext): SuiteResult {
   for (const program of programs) {
     if (!isInstalled(program.needs.program)) {
       skipped++;
-      problems.push(`${program.name}: skipped, there is no ${program.needs.program}; on Debian: apt-get install ${program.needs.debian}`);
+      problems.push(
+        `${program.name}: skipped, there is no ${program.needs.program}; on Debian: apt-get install ${program.needs.debian}`,
+      );
       continue;
     }
     for (let round = 0; round < context.repeat; round++) {

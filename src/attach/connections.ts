@@ -76,7 +76,11 @@ export class Connections {
    * its program ENFILE.
    */
   #admitAll(): void {
-    for (let got = receive(this.#options.gate, message); got !== undefined; got = receive(this.#options.gate, message)) {
+    for (
+      let got = receive(this.#options.gate, message);
+      got !== undefined;
+      got = receive(this.#options.gate, message)
+    ) {
       for (const socket of got.descriptors) {
         const peer = tryPeer(socket);
         if (peer === undefined) close(socket);

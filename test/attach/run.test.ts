@@ -140,7 +140,10 @@ describe('the machine', () => {
 
   it('serves programs in other network namespaces and with other root directories', async () => {
     const look = 'exec 3<>/dev/sgx_enclave; stat -c %F /dev/sgx_enclave';
-    for (const command of [['unshare', '-rn'], ['unshare', '-rR', '/']]) {
+    for (const command of [
+      ['unshare', '-rn'],
+      ['unshare', '-rR', '/'],
+    ]) {
       const result = await run(...command, 'sh', '-c', look);
       expect(result).toEqual({ stdout: 'character special file\n', stderr: '', exitCode: 0, signal: null });
     }

@@ -64,7 +64,8 @@ async function killAt({ victim, since, afterMs, traced }: Moment): Promise<{ was
   let program = run.target;
   for (; program === undefined && run.host.exitCode === null; program = run.target) await sleep(2);
   if (program === undefined) return { was: 'starting', failed: [`nothing was started: ${(await run.ended).stderr}`] };
-  while (since === 'first word' && ['vitrine-stub', 'node'].includes(nameOf(program))) await sleep(2);
+  const before = since === 'start' ? [] : ['vitrine-stub', 'node'];
+  while (before.includes(nameOf(program))) await sleep(2);
   await sleep(afterMs);
   const was = nameOf(program);
 
@@ -98,7 +99,10 @@ async function killAt({ victim, since, afterMs, traced }: Moment): Promise<{ was
   rmSync(folder, { recursive: true });
   const failed = Object.keys(holds)
     .filter((what) => !holds[what])
-    .map((what) => `${victim} after ${afterMs.toFixed(1)} ms (${was}${traced ? ', traced' : ''}): not so: ${what}; standard error ends ${stderr.slice(-300)}`);
+    .map(
+      (what) =>
+        `${victim} after ${afterMs.toFixed(1)} ms (${was}${traced ? ', traced' : ''}): not so: ${what}; standard error ends ${stderr.slice(-300)}`,
+    );
   return { was, failed };
 }
 
