@@ -11,6 +11,7 @@ import { HostError } from './linux/library.ts';
 import { openPidfd } from './linux/processes.ts';
 import { peerPid, receive, send } from './linux/sockets.ts';
 import { SessionArea, type SessionFacts } from './session-area.ts';
+import { readOrEmpty } from './memory-map.ts';
 import { Session } from './session.ts';
 
 export interface ConnectionsOptions {
@@ -57,6 +58,7 @@ export class Connections {
 
   /** Ends a process that breaks the protocol: a program that overwrote its stub, or one that is not ours. */
   expel(session: Session, reason: string): void {
+    if (isEnding(session.pid)) return this.#end(session);
     this.#options.complain(`process ${session.pid} ${reason}; it is killed`);
     try {
       process.kill(session.pid, 'SIGKILL');
@@ -149,6 +151,15 @@ export class Connections {
     this.#onReadable.set(fd, onReadable);
     this.#waiter.add(fd);
   }
+}
+
+const PF_EXITING = 0x4;
+
+/** A process on its way out keeps no rules: its memory goes first, its descriptors next. proc(5), /proc/pid/stat, flags. */
+function isEnding(pid: number): boolean {
+  const stat = readOrEmpty(`/proc/${pid}/stat`);
+  const flags = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[6] ?? PF_EXITING);
+  return (flags & PF_EXITING) !== 0;
 }
 
 /** Undefined when the process is gone or not visible from here, when this is no socket of one, or no number is left. */
