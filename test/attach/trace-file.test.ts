@@ -94,7 +94,8 @@ describe('a trace file', () => {
       'exec 3<>/dev/sgx_enclave; echo; read line',
     ]);
     await once(host.stdout, 'data');
-    while (read(file).lines.length < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    while (!read(file).lines.some(({ name }) => name === 'open'))
+      await new Promise((resolve) => setTimeout(resolve, 5));
     host.kill('SIGKILL');
     await once(host, 'close');
     expect(read(file).lines.at(-1)).toMatchObject({ name: 'open', args: { path: '/dev/sgx_enclave' } });
