@@ -10,11 +10,13 @@ const leftOut = new Map([
   ['execve', 'a program that starts another: see startup'],
   ['execveat', 'likewise'],
   ['rt_sigsuspend', 'waits for a signal'],
+  ['rt_sigreturn', 'the end of a handler: see call-signal'],
   ['ioctl', 'only of enclave devices: see ioctl-round-trip'],
   ['close', "only of the stub's own descriptors"],
   ['dup2', 'likewise'],
   ['dup3', 'likewise'],
   ['arch_prctl', 'only CPUID faulting'],
+  ['prctl', 'only PR_GET_DUMPABLE and PR_SET_DUMPABLE'],
   ['pkey_mprotect', 'as mprotect'],
 ]);
 
@@ -51,6 +53,9 @@ const withDevice = timed(2)
   .filter((name) => !timed(1).includes(name))
   .map((name) => call([name, 'device'], `call-${name}`, `what ${name} costs more once a device was opened`, 2.5));
 
+/** Sent and handled: tgkill is not trapped, the handler's start goes by the stub, its end is a trapped rt_sigreturn. */
+const signal = call(['signal'], 'call-signal', 'what a signal costs more that a program sends itself and handles', 5);
+
 const untrapped = call(['getppid'], 'call-untrapped', 'what a call costs more that is not trapped', 0.025);
 
 const arithmetic: BenchCase = {
@@ -63,4 +68,4 @@ const arithmetic: BenchCase = {
   yardstick: () => batchProgram([nativeProgram('calls'), 'arithmetic']),
 };
 
-export const ordinaryPrograms: readonly BenchCase[] = [...inAnyProgram, ...withDevice, untrapped, arithmetic];
+export const ordinaryPrograms: readonly BenchCase[] = [...inAnyProgram, ...withDevice, signal, untrapped, arithmetic];

@@ -1,5 +1,6 @@
 // What one system call costs: `calls NAME` runs batches of it, as an ordinary program makes it; `calls NAME device`
-// after opening an enclave device where there is one, when more calls are trapped. `calls arithmetic` makes none.
+// after opening an enclave device where there is one, when more calls are trapped. `calls signal`: one that
+// the program sends itself and handles. `calls arithmetic` makes none.
 #define _GNU_SOURCE
 #include "batch.h"
 
@@ -46,6 +47,8 @@ static struct { void *handler; unsigned long flags; void *restorer; unsigned lon
 	_(llistxattr, syscall(SYS_llistxattr, HERE, buffer, sizeof buffer))                       \
 	_(rt_sigaction, syscall(SYS_rt_sigaction, SIGUSR1, &action, NULL, 8))                     \
 	_(rt_sigprocmask, syscall(SYS_rt_sigprocmask, SIG_SETMASK, &empty, NULL, 8))              \
+	_(rt_sigpending, syscall(SYS_rt_sigpending, &empty, 8))                                   \
+	_(signal, raise(SIGUSR2))                                                                 \
 	_(rt_sigtimedwait, syscall(SYS_rt_sigtimedwait, &empty, NULL, &none, 8))                  \
 	_(ppoll, syscall(SYS_ppoll, NULL, 0, &none, &empty, 8))                                   \
 	_(pselect6, syscall(SYS_pselect6, 0, NULL, NULL, NULL, &none, &pselect_mask))             \
@@ -89,6 +92,11 @@ static const struct { const char *name; double (*batch)(long); long operations; 
 	OPERATIONS(ENTRY) { "arithmetic", arithmetic_batch, 2000 },
 };
 
+static void do_nothing(int signal)
+{
+	(void)signal;
+}
+
 int main(int count, char **arguments)
 {
 	const char *name = count > 1 ? arguments[1] : "";
@@ -96,6 +104,7 @@ int main(int count, char **arguments)
 	page = mmap(NULL, 3 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	file = memfd_create("shared", 0);
 	epoll = epoll_create1(0);
+	signal(SIGUSR2, do_nothing);
 	if (page == MAP_FAILED || file < 0 || ftruncate(file, 4096) || epoll < 0)
 		die("set-up");
 	if (count > 2)
