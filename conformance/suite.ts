@@ -27,6 +27,8 @@ export interface Suite {
   readonly summary: string;
   /** It judges by itself, and can do so where no kernel source is to be had. */
   readonly withoutKernel?: true;
+  /** How many cases must skip themselves; none, when left out. */
+  readonly skips?: number;
   /** Why this suite cannot say anything new here; then it is not run unless asked for by name. */
   readonly redundant?: () => string | undefined;
   run(context: SuiteContext): Promise<SuiteResult>;

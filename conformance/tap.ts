@@ -1,5 +1,5 @@
 // Reads the TAP that the kernel's test harness (tools/testing/selftests/kselftest_harness.h) prints. Strict: a run that
-// stops early, skips, repeats a number or contradicts its own totals is a failed run.
+// stops early, skips what it should not, repeats a number or contradicts its own totals is a failed run.
 
 export interface TapCase {
   readonly number: number;
@@ -10,14 +10,15 @@ export interface TapCase {
 export interface TapReport {
   readonly planned: number;
   readonly cases: readonly TapCase[];
-  /** Why this is not the report of a complete, clean run; failed and skipped cases are among them. */
+  /** Why this is not the report of a complete, clean run; failed and wrongly skipped cases are among them. */
   readonly problems: readonly string[];
 }
 
 const RESULT = /^(ok|not ok) (\d+)\b ?(.*?)(?: ?# ?(\w+).*)?$/;
 const TOTALS = /^# Totals: pass:(\d+) fail:(\d+) xfail:(\d+) xpass:(\d+) skip:(\d+) error:(\d+)$/;
 
-export function parseTap(text: string): TapReport {
+/** @param skips the cases that must skip themselves; all others must be ok */
+export function parseTap(text: string, skips: readonly string[] = []): TapReport {
   const problems: string[] = [];
   const cases: TapCase[] = [];
   let planned: number | undefined;
@@ -53,7 +54,11 @@ export function parseTap(text: string): TapReport {
   });
   if (planned !== undefined && cases.length !== planned)
     problems.push(`${planned} tests planned, ${cases.length} reported`);
-  for (const { name, outcome } of cases) if (outcome !== 'ok') problems.push(`${name}: ${outcome}`);
+  for (const { name, outcome } of cases) {
+    const expected = skips.includes(name) ? 'skip' : 'ok';
+    if (outcome !== expected) problems.push(`${name}: ${outcome}${expected === 'skip' ? ', where it should skip' : ''}`);
+  }
+  for (const name of skips) if (!cases.some((test) => test.name === name)) problems.push(`there is no case ${name}`);
 
   const count = (outcome: TapCase['outcome']): number => cases.filter((test) => test.outcome === outcome).length;
   const counted = [count('ok'), count('not ok'), 0, 0, count('skip'), 0];

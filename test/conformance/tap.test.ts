@@ -34,6 +34,15 @@ describe('parseTap', () => {
     expect(parseTap(text).problems).toEqual(['enclave.two: skip']);
   });
 
+  it('wants the skips that are announced, and only those', () => {
+    const text = report(['ok 1 enclave.one', 'ok 2 enclave.two # SKIP SGX2 not supported'], {
+      totals: 'pass:1 fail:0 xfail:0 xpass:0 skip:1 error:0',
+    });
+    expect(parseTap(text, ['enclave.two']).problems).toEqual([]);
+    expect(parseTap(text, ['enclave.one', 'enclave.two']).problems).toEqual(['enclave.one: ok, where it should skip']);
+    expect(parseTap(text, ['enclave.two', 'enclave.three']).problems).toEqual(['there is no case enclave.three']);
+  });
+
   it('sees a skip that has no name', () => {
     const text = report(['ok 1 # SKIP no device'], { totals: 'pass:0 fail:0 xfail:0 xpass:0 skip:1 error:0' });
     expect(parseTap(text).problems).toEqual([': skip']);
