@@ -56,7 +56,8 @@ export function parseTap(text: string, skips: readonly string[] = []): TapReport
     problems.push(`${planned} tests planned, ${cases.length} reported`);
   for (const { name, outcome } of cases) {
     const expected = skips.includes(name) ? 'skip' : 'ok';
-    if (outcome !== expected) problems.push(`${name}: ${outcome}${expected === 'skip' ? ', where it should skip' : ''}`);
+    if (outcome !== expected)
+      problems.push(`${name}: ${outcome}${expected === 'skip' ? ', where it should skip' : ''}`);
   }
   for (const name of skips) if (!cases.some((test) => test.name === name)) problems.push(`there is no case ${name}`);
 
