@@ -40,6 +40,16 @@ export class MachineThread {
     this.ready.catch(() => {});
   }
 
+  /**
+   * Comes before the end of a process that launches nothing after all: Node aborts, with a stack trace, when it ends
+   * while a thread of it loads a native module.
+   */
+  async settle(): Promise<void> {
+    this.#worker.ref();
+    await this.ready.catch(() => {});
+    this.#worker.unref();
+  }
+
   /** Makes it this machine. */
   order(order: MachineOrder): void {
     this.#worker.ref();

@@ -1,4 +1,6 @@
 /** What the command's thread and the machine's tell each other. */
+import type { MachineDescription } from '../machine/description.ts';
+import type { Identity } from '../machine/identity.ts';
 
 /** Given to the machine's thread when it starts. */
 export interface MachineThreadData {
@@ -16,9 +18,8 @@ export interface MachineReady {
 
 /** The one message to the machine's thread: what machine it shall be. */
 export interface MachineOrder {
-  /** A name of `processorProfiles`. */
-  readonly cpu: string;
-  readonly epcSizeBytes: number;
+  readonly description: MachineDescription;
+  readonly identity: Identity;
   /** Who listens to the trace: modules that export `listen(trace, options)`. */
   readonly listeners: readonly { readonly module: string; readonly options: unknown }[];
 }

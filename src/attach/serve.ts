@@ -4,9 +4,9 @@ import { randomFillSync } from 'node:crypto';
 import { CPUID_SGX_SUBLEAVES, SessionFlags } from '../abi/stub.ts';
 import type { OpenFile } from '../devices/device-table.ts';
 import { InvariantError } from '../lib/outcome.ts';
-import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { Machine } from '../machine/machine.ts';
-import { parseCpu } from '../machine/description.ts';
+import { processorOf } from '../machine/description.ts';
+import { fusesOf } from '../machine/identity.ts';
 import { limitToHost } from '../machine/profiles.ts';
 import { Trace, type TraceEvent } from '../trace/events.ts';
 import { MemfdContents } from './contents.ts';
@@ -42,17 +42,11 @@ export async function serve({ order, gate, wakeUp, control, hashes }: Service): 
     if (fd === undefined) throw new InvariantError(`the enclave of SECS ${secs} is closed`);
     return fd;
   });
-  const random = (lengthBytes: number): Uint8Array => randomFillSync(new Uint8Array(lengthBytes));
   const machine: Machine = new Machine({
-    profile: limitToHost(parseCpu(order.cpu), hostXcr0()),
-    epcPages: order.epcSizeBytes / PAGE_SIZE_BYTES,
+    profile: limitToHost(processorOf(order.description), hostXcr0()),
+    epc: order.description.epc,
     entropy: { fill: (bytes) => void randomFillSync(bytes) },
-    fuses: {
-      ownerEpoch: random(16),
-      sealFuses: random(16),
-      provisioningKey: random(16),
-      cpuSvn: random(16),
-    },
+    fuses: fusesOf(order.identity),
     clock: () => performance.now(),
     contents,
     trace,

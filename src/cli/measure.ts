@@ -9,9 +9,7 @@ import { FormatError } from '../formats/format-error.ts';
 import { toHex } from '../lib/bytes.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { Measurement } from '../processor/measurement.ts';
-
-/** Exit codes of `measure`, `sign` and `keygen`; commander itself uses 1 for a wrong command line. */
-export const ExitCode = { FILE: 2, ENCLAVE: 3, KEY: 4 } as const;
+import { ExitCode } from './exit-codes.ts';
 
 export const exitCodesHelp = `
 Exit codes:

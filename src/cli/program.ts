@@ -1,10 +1,9 @@
 /** The command line: which commands there are and what they take. Each loads what it needs when it runs. */
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError } from 'commander';
 import type { MachineThread } from '../attach/machine-thread.ts';
-import { DEFAULT_CPU, DEFAULT_EPC, DescriptionError, parseEpcSize } from '../machine/description.ts';
-import { processorProfiles } from '../machine/profiles.ts';
 import { runExitCodes, VITRINE_FAILED } from './exit-codes.ts';
+import { cpuOption, epcOption, machineOption, stateOption, type MachineFlags } from './machine-options.ts';
 import { bindTraceFiles, traceDestination } from './trace-option.ts';
 
 /** @param thread the machine's, when the command is `run` */
@@ -19,26 +18,27 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
     .exitOverride();
   registerRun(program, thread);
   if (thread === undefined) {
-    const [{ registerMeasure }, { registerSign }, { registerDoctor }] = await Promise.all([
+    const [{ registerMeasure }, { registerSign }, { registerMachine }, { registerDoctor }] = await Promise.all([
       import('./measure.ts'),
       import('./sign.ts'),
+      import('./machine.ts'),
       import('./doctor.ts'),
     ]);
     registerMeasure(program);
     registerSign(program);
+    registerMachine(program);
     registerDoctor(program);
   }
   try {
     await program.parseAsync(bindTraceFiles(process.argv, program));
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
+    await thread?.settle();
     process.exitCode = thread !== undefined && error.exitCode !== 0 ? VITRINE_FAILED : error.exitCode;
   }
 }
 
-interface RunFlags {
-  readonly cpu: string;
-  readonly epc: number;
+interface RunFlags extends MachineFlags {
   readonly trace?: readonly string[];
 }
 
@@ -53,16 +53,10 @@ function registerRun(program: Command, thread: MachineThread | undefined): void 
     .usage('[options] [--] PROGRAM [ARG...]')
     .argument('<program>', 'what to run; found as a shell finds it')
     .argument('[args...]', 'its arguments')
-    .addOption(
-      new Option('--cpu <profile>', 'which processor it sees')
-        .choices(Object.keys(processorProfiles))
-        .default(DEFAULT_CPU),
-    )
-    .addOption(
-      new Option('--epc <size>', 'how much enclave page cache there is')
-        .argParser(epcSize)
-        .default(parseEpcSize(DEFAULT_EPC), DEFAULT_EPC),
-    )
+    .addOption(machineOption())
+    .addOption(cpuOption())
+    .addOption(epcOption())
+    .addOption(stateOption())
     .option(
       '--trace [file.jsonl]',
       'print every ioctl, mapping, leaf, fault and AEX, and why something was refused; or write that to a file, as data',
@@ -70,17 +64,9 @@ function registerRun(program: Command, thread: MachineThread | undefined): void 
     )
     .passThroughOptions()
     .addHelpText('after', runHelp)
-    .action(async (name: string, args: string[], { cpu, epc, trace = [] }: RunFlags) => {
+    .action(async (name: string, args: string[], { trace = [], ...machine }: RunFlags) => {
       const { run } = await import('./run.ts');
-      await run({
-        thread: thread!,
-        program: name,
-        args,
-        cpu,
-        epcSizeBytes: epc,
-        traces: trace,
-        version: packageVersion(),
-      });
+      await run({ thread: thread!, program: name, args, machine, traces: trace, version: packageVersion() });
     });
 }
 
@@ -90,16 +76,8 @@ Examples:
   $ vitrine run --epc 8M --trace -- ./my-enclave-host 2>trace.txt
   $ vitrine run --trace trace.jsonl -- ./my-enclave-host    as data: docs/trace.md
   $ vitrine run --cpu skylake -- ./test_sgx        a processor without SGX2
+  $ vitrine run --machine small.json -- ./test_sgx   see vitrine machine --help
 ${runExitCodes}`;
-
-function epcSize(text: string): number {
-  try {
-    return parseEpcSize(text);
-  } catch (error) {
-    if (error instanceof DescriptionError) throw new InvalidArgumentError(error.message);
-    throw error;
-  }
-}
 
 function packageVersion(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');

@@ -17,7 +17,8 @@ import {
   type SigStructBody,
 } from '../formats/sigstruct.ts';
 import { toHex } from '../lib/bytes.ts';
-import { exitCodesHelp, ExitCode, hex, loadEnclave, measure, readInput } from './measure.ts';
+import { ExitCode } from './exit-codes.ts';
+import { exitCodesHelp, hex, loadEnclave, measure, readInput } from './measure.ts';
 
 interface SignOptions {
   readonly key: string;

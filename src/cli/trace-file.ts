@@ -6,6 +6,7 @@
  * is whole up to the last moment of rest however the program ends, and a busy machine writes rarely.
  */
 import { openSync, writeFileSync, writeSync } from 'node:fs';
+import type { MachineDescription } from '../machine/description.ts';
 import type { Trace, TraceEvent } from '../trace/events.ts';
 
 /** Raised when a field changes its name or meaning, or goes; new fields and new values do not raise it. */
@@ -17,7 +18,7 @@ export interface TraceHeader {
   readonly format: typeof TRACE_FORMAT;
   /** ISO 8601; `timeUs` of the events counts from about here. */
   readonly startedAt: string;
-  readonly machine: { readonly cpu: string; readonly epcSizeBytes: number };
+  readonly machine: MachineDescription;
   /** The program and its arguments. */
   readonly command: readonly string[];
 }
@@ -31,7 +32,7 @@ export const headerFields: Readonly<Record<keyof TraceHeader, string>> = {
   vitrine: 'the version that wrote it',
   format: 'the version of this format: 1',
   startedAt: 'when, ISO 8601',
-  machine: '`cpu`: the profile; `epcSizeBytes`',
+  machine: '`cpu`: the profile; `features`: what it has otherwise; `epc`: bytes of each section',
   command: 'the program and its arguments',
 };
 

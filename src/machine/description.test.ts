@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { DEFAULT_CPU, DEFAULT_EPC, DescriptionError, parseCpu, parseEpcSize } from './description.ts';
+import { DEFAULT_CPU, DEFAULT_EPC, DescriptionError, parseCpu, parseEpc } from './description.ts';
 
 describe('a machine in words', () => {
   it.each([
@@ -11,7 +11,7 @@ describe('a machine in words', () => {
     ['16MiB', 16 * 2 ** 20],
     ['67108864', 64 * 2 ** 20],
   ])('an EPC of %s', (text, sizeBytes) => {
-    expect(parseEpcSize(text)).toBe(sizeBytes);
+    expect(parseEpc(text)).toEqual([sizeBytes]);
   });
 
   it.each([
@@ -24,8 +24,8 @@ describe('a machine in words', () => {
     ['65G', 'It has 1M to 64G'],
     ['1048577', 'not a whole number of pages'],
   ])('refuses an EPC of "%s"', (text, sentence) => {
-    expect(() => parseEpcSize(text)).toThrow(DescriptionError);
-    expect(() => parseEpcSize(text)).toThrow(sentence);
+    expect(() => parseEpc(text)).toThrow(DescriptionError);
+    expect(() => parseEpc(text)).toThrow(sentence);
   });
 
   it('knows its processors by name, and says which there are', () => {
@@ -36,6 +36,6 @@ describe('a machine in words', () => {
   });
 
   it('its defaults are a machine', () => {
-    expect([parseCpu(DEFAULT_CPU).sgx2, parseEpcSize(DEFAULT_EPC)]).toEqual([true, 128 * 2 ** 20]);
+    expect([parseCpu(DEFAULT_CPU).sgx2, parseEpc(DEFAULT_EPC)[0]]).toEqual([true, 128 * 2 ** 20]);
   });
 });

@@ -11,11 +11,13 @@ import { Kernel } from '../kernel/kernel.ts';
 import type { Clock } from '../kernel/ports.ts';
 import { DeviceTable } from '../devices/device-table.ts';
 import { Trace } from '../trace/events.ts';
+import { epcSections } from './description.ts';
 import type { ProcessorProfile } from './profiles.ts';
 
 export interface MachineOptions {
   readonly profile: ProcessorProfile;
-  readonly epcPages: number;
+  /** Bytes of each EPC section, whole pages. */
+  readonly epc: readonly number[];
   readonly entropy: Entropy;
   readonly fuses: Fuses;
   readonly clock: Clock;
@@ -31,9 +33,6 @@ export interface MachineOptions {
   readonly sha256?: () => Sha256;
 }
 
-/** Model: where the EPC pretends to be; no address of it is ever used. */
-const EPC_BASE_ADDRESS = 0x8000_0000n;
-
 const NO_REGISTERS: CpuidRegisters = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
 const noThreads: ThreadTracker = { enteredBefore: () => 0, inside: () => 0 };
 
@@ -45,15 +44,15 @@ export class Machine {
   readonly epcSections: readonly EpcSection[];
 
   constructor(options: MachineOptions) {
-    const { profile, epcPages, entropy, fuses, clock, threads = noThreads } = options;
+    const { profile, epc, entropy, fuses, clock, threads = noThreads } = options;
     this.trace = options.trace ?? new Trace();
-    this.epcSections = [{ baseAddress: EPC_BASE_ADDRESS, sizeBytes: epcPages * PAGE_SIZE_BYTES }];
+    this.epcSections = epcSections(epc);
     const contents = new HeldContents(
       typeof options.contents === 'function' ? options.contents(this) : options.contents,
     );
     this.processor = new Processor({
       profile,
-      epcPages,
+      epcPages: epc.reduce((sum, sizeBytes) => sum + sizeBytes, 0) / PAGE_SIZE_BYTES,
       contents,
       entropy,
       fuses,

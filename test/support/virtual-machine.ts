@@ -1,4 +1,5 @@
 /** A machine with virtual processes: everything of the model, nothing real. */
+import { PAGE_SIZE_BYTES } from '../../src/lib/units.ts';
 import { Machine } from '../../src/machine/machine.ts';
 import { processorProfiles } from '../../src/machine/profiles.ts';
 import type { DeviceTable, OpenFile } from '../../src/devices/device-table.ts';
@@ -26,7 +27,7 @@ export class VirtualMachine {
     let now = 0;
     this.machine = new Machine({
       profile: processorProfiles[cpu]!,
-      epcPages,
+      epc: [epcPages * PAGE_SIZE_BYTES],
       entropy: seededEntropy(),
       fuses: testFuses,
       clock: () => now++,
