@@ -36,7 +36,7 @@ function newMachine(): Machine {
   const secret = new Uint8Array(16);
   return new Machine({
     profile: processorProfiles['icelake']!,
-    epcPages: EPC_PAGES,
+    epc: [EPC_PAGES * PAGE_SIZE_BYTES],
     entropy: { fill() {} },
     fuses: { ownerEpoch: secret, sealFuses: secret, provisioningKey: secret, cpuSvn: secret },
     clock: () => 0,

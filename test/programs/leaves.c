@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -295,13 +296,45 @@ static void rdtsc(int legal)
 	check(run.function == EEXIT && work.answer == compute(7));
 }
 
-static void all_leaves(void)
+static void load_leaves(const char *name)
 {
 	struct call where = { .function = LEAVES_WHERE };
 
-	load_enclave("leaves-enclave");
+	load_enclave(name);
 	check(enter_with(&where, EENTER).function == EEXIT);
 	arena = where.rax;
+}
+
+/*
+ * The seal key that all enclaves of the signer share, at the SVNs of the enclave and the processor or at others
+ * (ISVSVN, CPUSVN as 32 digits): prints the SVNs and the key, or what EGETKEY answered instead.
+ */
+static void seal_key(const char *isv_svn, const char *cpu_svn)
+{
+	struct target_info target = { 0 };
+	struct key_request request = { .name = 4, .policy = 2 };
+	struct report report;
+	uint8_t key[16];
+
+	put(TARGET, target);
+	leaf(EREPORT, arena + TARGET, arena + DATA, arena + REPORT);
+	get(REPORT, report);
+	request.isv_svn = isv_svn ? (uint16_t)atoi(isv_svn) : report.isv_svn;
+	memcpy(request.cpu_svn, report.cpu_svn, 16);
+	for (int i = 0; cpu_svn && i < 16; i++)
+		check(sscanf(cpu_svn + 2 * i, "%2hhx", &request.cpu_svn[i]) == 1);
+	uint64_t code = get_key(&request, key);
+	printf("isvsvn %d\n", report.isv_svn);
+	print("cpusvn", report.cpu_svn, 16);
+	if (code)
+		printf("code %lu\n", code);
+	else
+		print("key", key, sizeof key);
+}
+
+static void all_leaves(void)
+{
+	load_leaves("leaves-enclave");
 	reports();
 	keys();
 	pages();
@@ -312,7 +345,10 @@ static void all_leaves(void)
 
 int main(int argc, char **argv)
 {
-	if (argc > 1)
+	if (argc > 2 && !strcmp(argv[1], "seal")) {
+		load_leaves(argv[2]);
+		seal_key(argc > 3 ? argv[3] : NULL, argc > 4 ? argv[4] : NULL);
+	} else if (argc > 1)
 		rdtsc(!strcmp(argv[1], "rdtsc-legal"));
 	else
 		all_leaves();
