@@ -21,7 +21,7 @@ const modules = path.join(root, 'node_modules');
 const MIN_NODE = 24;
 
 // What a first call downloads, measured with an empty npm cache; only for the messages.
-const DOWNLOAD_MB = { run: 2, dev: 90, node: 57 };
+const DOWNLOAD_MB = { run: 3, dev: 90, node: 57 };
 
 /** Ends with exit code 2 and one sentence that says what is missing and what to do. */
 function lacking(/** @type {string} */ sentence) {

@@ -1,10 +1,11 @@
 // `vitrine machine` and the machine options of `vitrine run`, from outside.
+import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { vitrine, vitrineIn } from '../support/command.ts';
-import { buildPrograms, run } from '../support/target-run.ts';
+import { buildPrograms, run, type Ended } from '../support/target-run.ts';
 
 const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-machine-'));
 const state = path.join(folder, 'state');
@@ -153,5 +154,29 @@ describe('vitrine machine export, import, reset and update', () => {
     expect((await machine('update')).stdout).toContain('CPUSVN    255');
     expect((await machine('update', '--cpusvn', '0')).stdout).toContain('CPUSVN    0');
     expect(await machine('update', '--cpusvn', '256')).toMatchObject({ exitCode: 1 });
+  });
+});
+
+describe('vitrine machine reset on a terminal', () => {
+  /** `script` gives it a terminal, on which `input` is typed. */
+  function resetWith(input: string, directory: string): Ended {
+    const command = `${path.join(import.meta.dirname, '../../bin/vitrine')} machine reset --state ${directory}`;
+    const { status, stdout, stderr, signal } = spawnSync('script', ['-qec', command, '/dev/null'], {
+      input,
+      encoding: 'utf8',
+    });
+    return { exitCode: status, stdout, stderr, signal };
+  }
+
+  it('asks, and does it for yes only', async () => {
+    const directory = inFolder('asked');
+    expect(resetWith('', directory).stdout).toMatch(/^identity +[0-9a-f]{16}\r\n/);
+    const before = readFileSync(path.join(directory, 'identity.json'), 'utf8');
+    const no = resetWith('n\n', directory);
+    expect(no.stdout).toMatch(/Go on\? \[y\/N\]/);
+    expect(no).toMatchObject({ exitCode: 1, stdout: expect.stringContaining('nothing was changed') });
+    expect(readFileSync(path.join(directory, 'identity.json'), 'utf8')).toBe(before);
+    expect(resetWith('y\n', directory)).toMatchObject({ exitCode: 0 });
+    expect(readFileSync(path.join(directory, 'identity.json'), 'utf8')).not.toBe(before);
   });
 });
