@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Attributes, Xfrm } from '../abi/sgx-arch.ts';
 import { DescriptionError, processorOf } from './description.ts';
 import { machineFileSchema, parseMachineFile } from './machine-file.ts';
-import { processorProfiles } from './profiles.ts';
+import { processorProfiles, type ProcessorProfile } from './profiles.ts';
 
 const parse = (value: unknown) => parseMachineFile(JSON.stringify(value), 'm.json');
 const processor = (value: unknown) => processorOf(parse(value));
@@ -38,7 +38,11 @@ describe('a machine file', () => {
   it.each(Object.values(processorProfiles))('of $name with all its features spelled out is $name', (profile) => {
     const { name, sgx2, kss, aexNotify, miscSelect, maxEnclaveSizeLog2_64, maxEnclaveSizeLog2_32 } = profile;
     const features = {
-      ...{ sgx2, kss, aexNotify, maxEnclaveSizeLog2_64, maxEnclaveSizeLog2_32 },
+      sgx2,
+      kss,
+      aexNotify,
+      maxEnclaveSizeLog2_64,
+      maxEnclaveSizeLog2_32,
       miscSelect: miscSelect === 0 ? [] : ['EXINFO'],
       attributes: Attributes.format(profile.attributes).split('|'),
       xfrm: Xfrm.format(profile.xfrm).split('|'),
@@ -101,17 +105,23 @@ describe('a machine file', () => {
     const cpu = fc.constantFrom(...Object.keys(processorProfiles), 'constructor');
     fc.assert(
       fc.property(fc.record({ cpu, features, epc: fc.string() }, { requiredKeys: [] }), (value) => {
-        try {
-          const { kss, attributes, xfrm } = processor(value);
-          expect((attributes & Attributes.mask.KSS) !== 0n).toBe(kss);
-          expect(xfrm & 3n).toBe(3n);
-        } catch (error) {
-          expect(error).toBeInstanceOf(DescriptionError);
-        }
+        const made = processorOrRefusal(value);
+        if (made === undefined) return;
+        expect((made.attributes & Attributes.mask.KSS) !== 0n).toBe(made.kss);
+        expect(made.xfrm & 3n).toBe(3n);
       }),
     );
   });
 });
+
+function processorOrRefusal(value: unknown): ProcessorProfile | undefined {
+  try {
+    return processor(value);
+  } catch (error) {
+    if (error instanceof DescriptionError) return undefined;
+    throw error;
+  }
+}
 
 describe('the JSON Schema of machine files', () => {
   it('knows every key, describes each and lets no other pass', () => {
@@ -124,7 +134,7 @@ describe('the JSON Schema of machine files', () => {
     expect(Object.keys(schema.properties)).toEqual(['$schema', 'cpu', 'features', 'epc', 'state']);
     for (const { additionalProperties, properties, required } of [schema, schema.properties['features']!]) {
       expect([additionalProperties, required]).toEqual([false, undefined]);
-      for (const [name, { description }] of Object.entries(properties)) expect(description, name).toMatch(/./);
+      expect(Object.values(properties).filter(({ description }) => description === undefined)).toEqual([]);
     }
   });
 });

@@ -46,14 +46,13 @@ function changed(bytes: Uint8Array, changes: readonly Change[], lengthBytes = by
   return copy.subarray(0, lengthBytes);
 }
 
-/** What it returned; undefined for a FormatError, whose message names the file; anything else thrown goes on. */
+/** What it returned; undefined for a FormatError whose message names file and offset; all else that is thrown goes on. */
 function readOrRefuse<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch (error) {
-    expect(error).toBeInstanceOf(FormatError);
-    expect((error as Error).message).toMatch(/^x\.elf: .+ at offset 0x[0-9a-f]+: ./);
-    return undefined;
+    if (error instanceof FormatError && /^x\.elf: .+ at offset 0x[0-9a-f]+: ./.test(error.message)) return undefined;
+    throw error;
   }
 }
 
@@ -92,12 +91,11 @@ describe('readEnclaveImage', () => {
     expect(both()).toBe(true);
   });
 
-  it('reads or refuses any bytes', () => {
+  it('refuses any bytes that are no ELF file', () => {
     fc.assert(
-      fc.property(
-        fc.uint8Array({ maxLength: 300 }),
-        (bytes) => void readOrRefuse(() => readEnclaveImage(bytes, 'x.elf')),
-      ),
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
+        expect(readOrRefuse(() => readEnclaveImage(bytes, 'x.elf'))).toBeUndefined();
+      }),
     );
   });
 });
@@ -138,11 +136,18 @@ describe('Elf', () => {
 });
 
 describe('SIGSTRUCT', () => {
-  it('parseSigStruct reads or refuses any bytes; no other than the signed ones are valid', () => {
+  it('any bytes are refused by parseSigStruct, and not valid', () => {
+    const lengthBytes = fc.constantFrom(0, 1, SigStruct.sizeBytes - 1, SigStruct.sizeBytes, SigStruct.sizeBytes + 1);
+    const inputs = lengthBytes.chain((length) => fc.uint8Array({ minLength: length, maxLength: length }));
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: SigStruct.sizeBytes - 1, maxLength: SigStruct.sizeBytes }), (bytes) => {
-        readOrRefuse(() => parseSigStruct(bytes, 'x.elf'));
-        if (bytes.length === SigStruct.sizeBytes) expect(sigStructIsValid(bytes)).toBe(false);
+      fc.property(inputs, (bytes) => {
+        expect(readOrRefuse(() => parseSigStruct(bytes, 'x.elf'))).toBeUndefined();
+      }),
+    );
+    const whole = fc.uint8Array({ minLength: SigStruct.sizeBytes, maxLength: SigStruct.sizeBytes });
+    fc.assert(
+      fc.property(whole, (bytes) => {
+        expect(sigStructIsValid(bytes)).toBe(false);
       }),
     );
   });
