@@ -42,7 +42,7 @@ describe('odd and hostile targets', () => {
     expect(limited.stdout).toMatch(allOk);
   });
 
-  it('a program for another processor: one sentence, exit code 126', async () => {
+  it('a program for another processor, by exec: one sentence, exit code 126', async () => {
     const folder = mkdtempSync(path.join(tmpdir(), 'vitrine-test-'));
     const program = path.join(folder, 'i386');
     const header = Buffer.alloc(128);
@@ -50,7 +50,7 @@ describe('odd and hostile targets', () => {
     header.set([0x7f, 0x45, 0x4c, 0x46, 1, 1, 1]);
     header.set([2, 0, 3, 0, 1], 16);
     writeFileSync(program, header, { mode: 0o755 });
-    const { stderr, exitCode } = await run([], [program]);
+    const { stderr, exitCode } = await run([], ['/bin/sh', '-c', `exec ${program}`]);
     rmSync(folder, { recursive: true });
     expect(stderr).toContain('only x86-64 programs can be started');
     expect(exitCode).toBe(126);
