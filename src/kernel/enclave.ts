@@ -2,6 +2,7 @@
  * An open file of /dev/sgx_enclave: one enclave, from open to the last reference.
  * Source: struct sgx_encl, arch/x86/kernel/cpu/sgx/encl.h, encl.c, driver.c
  */
+import { OpenAccess } from '../abi/linux.ts';
 import { Attributes } from '../abi/sgx-arch.ts';
 import { sgxDevices } from '../abi/sgx-uapi.ts';
 import { InvariantError, ok, type KernelResult } from '../lib/outcome.ts';
@@ -9,6 +10,7 @@ import { epcIndex, pageOf, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { epa } from '../processor/encls/epa.ts';
 import { eremove } from '../processor/encls/eremove.ts';
 import { etrack } from '../processor/encls/etrack.ts';
+import { fileAccess, type FileAccess } from './file-access.ts';
 import type { Kernel } from './kernel.ts';
 import type { Mm } from './mm.ts';
 import { EnclavePageTable, isEvicted } from './page-table.ts';
@@ -17,6 +19,7 @@ import { VA_SLOTS, VersionArrays } from './version-arrays.ts';
 export class EnclaveFile {
   readonly node: string = sgxDevices.enclave.path;
   readonly kernel: Kernel;
+  readonly access: FileAccess;
   /** Small, unique in the machine. */
   readonly id: number;
   /** Address spaces that map it. */
@@ -41,11 +44,14 @@ export class EnclaveFile {
   generation = 0;
   /** An ioctl is in progress (SGX_ENCL_IOCTL). */
   busy = false;
+  /** Rights that were cut in [start, end) and that somebody may still use. */
+  #cuts: { readonly start: number; readonly end: number; readonly released: () => boolean }[] = [];
   /** Pages of the enclave and its SECS, for which VA slots are needed (page_cnt). */
   #pageCount = 0;
 
-  constructor(kernel: Kernel) {
+  constructor(kernel: Kernel, access: FileAccess = fileAccess(OpenAccess.O_RDWR)) {
     this.kernel = kernel;
+    this.access = access;
     this.id = kernel.addEnclave(this);
   }
 
@@ -123,7 +129,8 @@ export class EnclaveFile {
 
   /**
    * Rights in [start, end) were cut. The caller's own process applies that before its system call returns; from others
-   * with threads inside the contents are held back until they have applied it too. Nobody is waited for.
+   * with threads inside the contents are held back until they have applied it too, those that are evicted now when they
+   * are loaded. Nobody is waited for.
    */
   cutRights(start: number, end: number, caller: Mm): void {
     const others = [...this.mms].filter(
@@ -133,11 +140,20 @@ export class EnclaveFile {
       const generation = this.#nextGeneration();
       const released = () => others.every((mm) => mm.hasApplied(this, generation));
       this.visitFilled(start, end, (page) => this.kernel.contents.hold(this.secs!, page, released));
+      this.#cuts = [...this.#cuts.filter((cut) => !cut.released()), { start, end, released }];
     }
     this.refresh(start, end);
     this.generation = this.#nextGeneration();
     this.kernel.onGeneration(this, this.generation);
     for (const mm of others) mm.port.kick(this.id);
+  }
+
+  /** What tells when contents that are loaded for the page may go to the processes; undefined: at once. */
+  releaseOf(page: LinPage): (() => boolean) | undefined {
+    if (this.#cuts.length === 0) return undefined;
+    this.#cuts = this.#cuts.filter(({ released }) => !released());
+    const over = this.#cuts.filter(({ start, end }) => page >= start && page < end);
+    return over.length === 0 ? undefined : () => over.every(({ released }) => released());
   }
 
   /** The last reference is gone: EREMOVE of everything. Source: sgx_encl_release. */

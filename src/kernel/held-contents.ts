@@ -8,7 +8,7 @@ import type { EpcIndex, LinPage } from '../lib/units.ts';
 import type { EpcContents } from '../processor/ports.ts';
 
 interface HeldPage {
-  readonly bytes: Uint8Array;
+  bytes: Uint8Array;
   /** Whether everybody has let go of the old rights. */
   released: () => boolean;
 }
@@ -29,10 +29,12 @@ export class HeldContents implements EpcContents {
       known.released = () => before() && released();
       return;
     }
-    const bytes = this.#inner.take(secs, page);
-    let pages = this.#held.get(secs);
-    if (pages === undefined) this.#held.set(secs, (pages = new Map()));
-    pages.set(page, { bytes, released });
+    this.#remember(secs, page, { bytes: this.#inner.take(secs, page), released });
+  }
+
+  /** What `fill` will put into an absent page is held until `released()`. */
+  holdNext(secs: EpcIndex, page: LinPage, released: () => boolean): void {
+    this.#remember(secs, page, { bytes: new Uint8Array(0), released });
   }
 
   /** Puts a held page back if it may go back. Returns whether the page is with the processes now. */
@@ -50,7 +52,9 @@ export class HeldContents implements EpcContents {
   }
 
   fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void {
-    this.#inner.fill(secs, page, bytes);
+    const held = this.#find(secs, page);
+    if (held) held.bytes = bytes.slice();
+    else this.#inner.fill(secs, page, bytes);
   }
 
   fillZero(secs: EpcIndex, page: LinPage): void {
@@ -88,6 +92,12 @@ export class HeldContents implements EpcContents {
 
   #find(secs: EpcIndex, page: LinPage): HeldPage | undefined {
     return this.#held.size === 0 ? undefined : this.#held.get(secs)?.get(page);
+  }
+
+  #remember(secs: EpcIndex, page: LinPage, held: HeldPage): void {
+    let pages = this.#held.get(secs);
+    if (pages === undefined) this.#held.set(secs, (pages = new Map()));
+    pages.set(page, held);
   }
 
   #forget(secs: EpcIndex, page: LinPage): void {

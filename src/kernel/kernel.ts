@@ -35,6 +35,8 @@ export class Kernel {
   readonly reclaimer: Reclaimer;
   /** Called when rights in an enclave were cut, before any thread is kicked. */
   onGeneration: (enclave: EnclaveFile, generation: number) => void = () => {};
+  /** Called when no EPC page is free and none can be evicted: files that nobody holds any more may be released. */
+  onShortage: () => void = () => {};
   readonly #enclaves = new Map<number, EnclaveFile>();
   readonly #bySecs = new Map<EpcIndex, EnclaveFile>();
   #nextEnclaveId = 1;

@@ -83,8 +83,7 @@ function bringing<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) =>
     // The kernel brings nothing for a write that the mapping forbids.
     if ((result.errorCode & W) !== 0 && (vma.prot & Prot.bit.PROT_WRITE) === 0) return result;
     const brought = bringPage(mm, vma, pageOf(result.address));
-    // Linux sends SIGBUS here; a leaf's outcome is the exception that precedes it.
-    if (brought.kind === 'bus') return pageFault(result.address, result.errorCode, brought.why);
+    if (brought.kind === 'bus') return { ...pageFault(result.address, result.errorCode, brought.why), bus: true };
   }
 }
 

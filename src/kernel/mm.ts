@@ -14,6 +14,7 @@ import type { CheckEnterOptions, TcsParameters } from '../processor/enclu/check-
 import type { EncluOperands } from '../processor/enclu/enclu.ts';
 import { accessMemory } from './access.ts';
 import { EnclaveFile } from './enclave.ts';
+import { checkMapAccess, type FileAccess } from './file-access.ts';
 import { handleFault, type FaultRequest, type FaultVerdict } from './fault.ts';
 import type { Kernel } from './kernel.ts';
 import { runCheckEnter, runEnclu, type InsideThread } from './leaves.ts';
@@ -27,6 +28,12 @@ export interface VmaRecord {
   readonly endPage: number;
   readonly prot: number;
   readonly fileId: number;
+}
+
+/** A device's open file. */
+export interface MappedFile {
+  readonly node: string;
+  readonly access: FileAccess;
 }
 
 export interface Vma {
@@ -54,15 +61,16 @@ export class Mm {
    * Maps [startPage, endPage), replacing what was there. The address has been chosen and the generic checks made.
    * Offsets have no meaning: a page's identity is its address.
    *
-   * ENODEV: the file cannot be mapped. EINVAL: MAP_PRIVATE. EACCES: an initialized enclave and not in ELRANGE;
-   * READ_IMPLIES_EXEC; a page there was added with less than `prot`.
+   * EINVAL: MAP_PRIVATE. EACCES: the file's access mode. ENODEV: the file cannot be mapped. EACCES: an initialized
+   * enclave and not in ELRANGE; READ_IMPLIES_EXEC; a page there was added with less than `prot`.
    */
-  mmap(file: { readonly node: string }, startPage: number, endPage: number, prot: number, flags: number): KernelResult {
-    if (!(file instanceof EnclaveFile)) {
-      return fail(Errno.ENODEV, why('the device can be mapped', '/dev/sgx_enclave', file.node));
-    }
+  mmap(file: MappedFile, startPage: number, endPage: number, prot: number, flags: number): KernelResult {
+    const isEnclave = file instanceof EnclaveFile;
+    const forbidden = (isEnclave ? checkShared(flags) : undefined) ?? checkMapAccess(file.access, prot);
+    if (forbidden) return forbidden;
+    if (!isEnclave) return fail(Errno.ENODEV, why('the device can be mapped', '/dev/sgx_enclave', file.node));
     const access = prot & RWX;
-    const refused = checkShared(flags) ?? this.#checkMayMap(file, startPage, endPage, access);
+    const refused = this.#checkMayMap(file, startPage, endPage, access);
     if (refused) return refused;
     this.munmap(startPage, endPage);
     this.#map(file, startPage, endPage, access);
@@ -71,7 +79,7 @@ export class Mm {
 
   /**
    * Changes the protection of the enclave VMAs in the range; false when there are none.
-   * EACCES: as for mmap, of each part; an initialized enclave may have been mapped outside of ELRANGE before.
+   * EACCES: the file's access mode, then as for mmap, of each part; an initialized enclave may have been mapped outside of ELRANGE before.
    *
    * Model: all or nothing, where Linux has changed the VMAs before the one that it refuses.
    */
@@ -79,7 +87,7 @@ export class Mm {
     const access = prot & RWX;
     const parts = this.#vmas.clipped(startPage, endPage);
     for (const { start, end, value } of parts) {
-      const refused = this.#checkMayMap(value.file, start, end, access);
+      const refused = checkMapAccess(value.file.access, prot) ?? this.#checkMayMap(value.file, start, end, access);
       if (refused) return refused;
     }
     for (const { start, end, value } of parts) this.#map(value.file, start, end, access);
@@ -98,18 +106,13 @@ export class Mm {
   }
 
   /**
-   * Moves a mapping; its pages are then those of the new addresses. Without an enclave in the old range, something else
-   * has come to the new one.
+   * Moves a mapping; its pages are then those of the new addresses.
    * EFAULT: the old range is not within one VMA, or would grow.
    */
   mremap(oldStart: number, oldEnd: number, newStart: number, newEnd: number): KernelResult {
     const touched = this.#vmas.overlapping(oldStart, oldEnd);
     const [vma] = touched;
-    if (vma === undefined) {
-      this.munmap(newStart, newEnd);
-      return ok();
-    }
-    if (touched.length > 1 || vma.start > oldStart || vma.end < oldEnd) {
+    if (vma === undefined || touched.length > 1 || vma.start > oldStart || vma.end < oldEnd) {
       return fail(Errno.EFAULT, why('the old range lies in one mapping', 'one', `${touched.length}, not covering it`));
     }
     if (newEnd - newStart > oldEnd - oldStart) {
@@ -125,9 +128,14 @@ export class Mm {
     return ok();
   }
 
-  /** EINVAL: advice that mappings of device memory do not take. */
+  /** EINVAL: advice that mappings of device memory do not take. ENODEV, EACCES: MADV_REMOVE, by access mode. */
   madvise(startPage: number, endPage: number, advice: number): KernelResult {
-    if (this.#vmas.overlapping(startPage, endPage).length === 0 || acceptedAdvice.has(advice)) return ok();
+    const [vma] = this.#vmas.overlapping(startPage, endPage);
+    if (vma === undefined || acceptedAdvice.has(advice)) return ok();
+    if (advice === Madvise.MADV_REMOVE) {
+      const { writable } = vma.value.file.access;
+      return fail(writable ? Errno.ENODEV : Errno.EACCES, why('the file has holes', 'a regular file', 'a device'));
+    }
     return fail(Errno.EINVAL, why('the advice suits device memory', 'advice on access patterns', `advice ${advice}`));
   }
 

@@ -61,6 +61,8 @@ export function loadPage(kernel: Kernel, enclave: EnclaveFile, page: LinPage): K
     kernel.epc.give(target.value);
     return secs;
   }
+  const released = enclave.releaseOf(page);
+  if (released !== undefined) kernel.contents.holdNext(secs.value, page, released);
   readIn(kernel, enclave, entry.location, target.value, addressOf(page), secs.value);
   enclave.pages.setResident(page, target.value);
   kernel.epc.markReclaimable(target.value);

@@ -38,6 +38,8 @@ export class Reclaimer {
         return ok(page);
       }
       if (epc.reclaimablePages === 0) {
+        this.#kernel.onShortage();
+        if (epc.freePages > 0) continue;
         return fail(
           Errno.ENOMEM,
           why(

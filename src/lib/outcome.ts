@@ -25,6 +25,8 @@ export interface Fault {
   /** Page-aligned linear address of a #PF, else 0. */
   readonly address: number;
   readonly why: Why;
+  /** The kernel cannot mend this #PF: where it becomes a signal, that is SIGBUS, not SIGSEGV. */
+  readonly bus?: true;
 }
 
 /** A leaf that completed with an SGX error code in RAX. */

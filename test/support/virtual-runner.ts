@@ -183,6 +183,7 @@ export class VirtualThreadRunner {
     if (touched.kind === 'ok') {
       return { value: perform(this.process.mm.enclaveAt(pageOf(address))!.secs!) };
     }
+    if (touched.kind === 'unmapped') return { left: this.#exception(4, addressOf(pageOf(address))) };
     if (touched.kind === 'fault') return { left: this.#exception(touched.errorCode, touched.address) };
     this.#leaveWith(4, addressOf(pageOf(address)));
     return { left: { kind: 'bus' } };
@@ -192,6 +193,10 @@ export class VirtualThreadRunner {
     this.process.applyUpdates();
     if (result.kind === 'ok') return { value: 0 };
     if (result.kind === 'code') return { value: result.code };
+    if (result.bus === true) {
+      this.#leaveWith(result.errorCode, result.address);
+      return { left: { kind: 'bus' } };
+    }
     if (result.vector === 14) return { left: this.#exception(result.errorCode, result.address) };
     if (this.thread.inside) this.interrupt({ vector: result.vector });
     return { left: { kind: 'exception', vector: result.vector, errorCode: 0, address: 0 } };

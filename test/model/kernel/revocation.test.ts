@@ -2,8 +2,12 @@ import { describe, expect, it } from 'vitest';
 
 import { PageType } from '../../../src/abi/sgx-arch.ts';
 import { sgxDevices } from '../../../src/abi/sgx-uapi.ts';
+import { evictPage } from '../../../src/kernel/paging.ts';
+import type { EpcIndex } from '../../../src/lib/units.ts';
+import { eblock } from '../../../src/processor/encls/eblock.ts';
+import type { VirtualMachine } from '../../support/virtual-machine.ts';
 import { PAGE, ready, type Opened } from '../devices/support.ts';
-import { At } from '../../support/virtual-enclave.ts';
+import { At, RW_REG } from '../../support/virtual-enclave.ts';
 import type { VirtualProcess } from '../../support/virtual-process.ts';
 import { eaccept, read, write } from '../../support/virtual-runner.ts';
 
@@ -21,6 +25,12 @@ function shared(): Shared {
   const generations: number[] = [];
   all.machine.kernel.onGeneration = (_, generation) => generations.push(generation);
   return { ...all, child: all.process.fork(), generations };
+}
+
+/** Evicts this page: EBLOCK, EWB. */
+function evictNow({ kernel }: VirtualMachine, page: EpcIndex): void {
+  expect(eblock(kernel.processor, page).kind).toBe('ok');
+  evictPage(kernel, page);
 }
 
 describe('cutting rights', () => {
@@ -84,6 +94,24 @@ describe('cutting rights', () => {
     child.exit();
     expect(process.touch(At.DATA2, 'read', true)).toEqual({ kind: 'ok' });
     expect(machine.contents.has(enclave.file.secs!, enclave.page(At.DATA2))).toBe(true);
+  });
+
+  it.each([
+    ['evicted while it is held back', (evict: () => void, cut: () => void) => (cut(), evict())],
+    ['evicted when the right is cut', (evict: () => void, cut: () => void) => (evict(), cut())],
+  ])('a page that was %s comes back to nobody who has not let go of the right', (_, between) => {
+    const { enclave, process, child, machine } = shared();
+    child.answersKicks = false;
+    const thread = child.thread();
+    thread.enter(At.TCS);
+    thread.thread.inside = { ...thread.thread.inside!, epoch: Infinity };
+    const evict = () => evictNow(machine, enclave.file.pages.residentPage(enclave.page(At.DATA2))!);
+    between(evict, () => enclave.file.cutRights(enclave.page(At.DATA2), enclave.page(At.DATA2) + 1, process.mm));
+    expect(process.mm.fault({ page: enclave.page(At.DATA2), access: 'read', inside: true })).toEqual({ kind: 'retry' });
+    expect(enclave.entry(At.DATA2)).toBe(RW_REG);
+    expect([process, child].map((one) => one.canReach(At.DATA2, 'write'))).toEqual([false, false]);
+    child.answerKick(enclave.file.id);
+    for (const one of [process, child]) expect(one.touch(At.DATA2, 'write', true)).toEqual({ kind: 'ok' });
   });
 
   it('a process that ends need not answer', () => {
