@@ -46,7 +46,17 @@
 	X(329, pkey_mprotect) \
 	X(11, munmap) \
 	X(25, mremap) \
-	X(28, madvise)
+	X(28, madvise) \
+	X(17, pread64) \
+	X(18, pwrite64) \
+	X(295, preadv) \
+	X(296, pwritev) \
+	X(327, preadv2) \
+	X(328, pwritev2) \
+	X(8, lseek) \
+	X(77, ftruncate) \
+	X(285, fallocate) \
+	X(74, fsync)
 
 /* X(index, path): the device nodes. */
 #define DEVICE_NODES(X) \
@@ -161,15 +171,25 @@ static const struct sock_filter filter_1[] = {
 
 static const struct sock_filter filter_2[] = {
 	{ 0x20, 0, 0, 0x4 },
-	{ 0x15, 0, 22, 0xc000003e },
+	{ 0x15, 0, 32, 0xc000003e },
 	{ 0x20, 0, 0, 0x0 },
-	{ 0x35, 20, 0, 0x40000000 },
-	{ 0x15, 14, 0, 0x5 },
-	{ 0x15, 13, 0, 0xa },
-	{ 0x15, 12, 0, 0x149 },
-	{ 0x15, 11, 0, 0xb },
-	{ 0x15, 10, 0, 0x19 },
-	{ 0x15, 9, 0, 0x1c },
+	{ 0x35, 30, 0, 0x40000000 },
+	{ 0x15, 24, 0, 0x5 },
+	{ 0x15, 23, 0, 0xa },
+	{ 0x15, 22, 0, 0x149 },
+	{ 0x15, 21, 0, 0xb },
+	{ 0x15, 20, 0, 0x19 },
+	{ 0x15, 19, 0, 0x1c },
+	{ 0x15, 18, 0, 0x11 },
+	{ 0x15, 17, 0, 0x12 },
+	{ 0x15, 16, 0, 0x127 },
+	{ 0x15, 15, 0, 0x128 },
+	{ 0x15, 14, 0, 0x147 },
+	{ 0x15, 13, 0, 0x148 },
+	{ 0x15, 12, 0, 0x8 },
+	{ 0x15, 11, 0, 0x4d },
+	{ 0x15, 10, 0, 0x11d },
+	{ 0x15, 9, 0, 0x4a },
 	{ 0x15, 1, 0, 0x9 },
 	{ 0x6, 0, 0, 0x7fff0000 },
 	{ 0x20, 0, 0, 0x28 },

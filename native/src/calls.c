@@ -11,10 +11,12 @@ i64 open_device(struct trap *trap, u32 node, u64 flags);
 i64 device_of_descriptor(struct trap *trap, u64 fd);
 void fill_stat(struct stat *to, u32 node);
 
-/* A path argument at `index`: `directory` (AT_FDCWD or a descriptor), then what to do with each kind of name. */
-static i64 node_at(int directory, u64 path)
+/* The node that a path of the program means, or -1. `directory`: AT_FDCWD or a descriptor. */
+static i64 node_at(int directory, u64 path, bool follow)
 {
-	return names_device(directory, (const char *)path);
+	int node = names_device(directory, (const char *)path);
+
+	return node < 0 && follow ? names_device_link(directory, (const char *)path) : node;
 }
 
 /* Lets the call go on, on the program's own file where it names /proc/self/exe. */
@@ -27,7 +29,7 @@ static i64 pass_path(struct trap *trap, int directory, u64 index)
 
 static i64 open_path(struct trap *trap, int directory, u64 index, u64 flags)
 {
-	i64 node = node_at(directory, trap->args[index]);
+	i64 node = node_at(directory, trap->args[index], !(flags & O_NOFOLLOW));
 
 	if (node < 0)
 		return pass_path(trap, directory, index);
@@ -48,7 +50,7 @@ i64 trap_openat2(struct trap *trap)
 
 static i64 stat_path(struct trap *trap, int directory, u64 index, u64 buffer, bool follow)
 {
-	i64 node = node_at(directory, trap->args[index]);
+	i64 node = node_at(directory, trap->args[index], follow);
 	struct stat stat;
 
 	if (node < 0)
@@ -90,7 +92,7 @@ i64 trap_statx(struct trap *trap)
 	struct statx out;
 
 	if (!by_descriptor)
-		node = node_at((int)trap->args[0], trap->args[1]);
+		node = node_at((int)trap->args[0], trap->args[1], !(trap->args[2] & AT_SYMLINK_NOFOLLOW));
 	else if (second_filter_on)
 		node = device_of_descriptor(trap, trap->args[0]);
 	if (node < 0)
@@ -114,7 +116,7 @@ i64 trap_statx(struct trap *trap)
 
 static i64 access_path(struct trap *trap, int directory, u64 index, u64 mode)
 {
-	if (node_at(directory, trap->args[index]) < 0)
+	if (node_at(directory, trap->args[index], true) < 0)
 		return pass_path(trap, directory, index);
 	return mode & 1 ? -EACCES : 0; /* a device is readable and writable, not executable */
 }
@@ -125,18 +127,23 @@ i64 trap_faccessat2(struct trap *trap) { return access_path(trap, (int)trap->arg
 
 static i64 read_link(struct trap *trap, int directory, u64 path, u64 buffer, u64 size)
 {
+	const char *target = launch.executable;
 	u64 length;
 
-	if (node_at(directory, path) >= 0)
+	if (node_at(directory, path, false) >= 0)
 		return -EINVAL;
-	if (!names_own_executable(directory, (const char *)path))
-		return pass(trap);
+	if (!names_own_executable(directory, (const char *)path)) {
+		int node = names_device_link(directory, (const char *)path);
+		if (node < 0)
+			return pass(trap);
+		target = device_nodes[node];
+	}
 	if ((i64)size <= 0)
 		return -EINVAL;
-	length = strlen(launch.executable);
+	length = strlen(target);
 	if (length > size)
 		length = size;
-	i64 r = copy_user((void *)buffer, launch.executable, length);
+	i64 r = copy_user((void *)buffer, target, length);
 	return r ? r : (i64)length;
 }
 
@@ -153,7 +160,7 @@ i64 trap_readlinkat(struct trap *trap)
 /* A device node has no extended attributes; ls -l asks. */
 static i64 attribute(struct trap *trap, i64 result)
 {
-	return node_at(AT_FDCWD, trap->args[0]) < 0 ? pass_path(trap, AT_FDCWD, 0) : result;
+	return node_at(AT_FDCWD, trap->args[0], true) < 0 ? pass_path(trap, AT_FDCWD, 0) : result;
 }
 
 i64 trap_getxattr(struct trap *trap) { return attribute(trap, -ENODATA); }

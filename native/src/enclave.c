@@ -63,7 +63,11 @@ static void raise(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 
 static void raise_from_record(struct slot *slot, ucontext_t *uc)
 {
 	volatile struct thread_record *record = RECORD(slot->index);
-	raise(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2]);
+
+	if (record->ret == VERDICT_BUS)
+		raise_exception(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2], 7, 2 /* BUS_ADRERR */);
+	else
+		raise(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2]);
 }
 
 /*
@@ -162,6 +166,10 @@ static void leaf_at_host(struct slot *slot, ucontext_t *uc, u32 leaf)
 	i64 verdict = ask(slot, OP_LEAF, leaf, regs->bx, regs->cx, regs->dx, 0);
 	u64 rax = record->out[0], zero_flag = record->out[1];
 
+	if (verdict == VERDICT_BUS) {
+		leave_by_bus_error(slot, uc, (u32)record->out[1], record->out[2]);
+		return;
+	}
 	if (verdict != VERDICT_RETRY) {
 		leave_by_exception(slot, uc, (u32)record->out[0], (u32)record->out[1], record->out[2]);
 		return;

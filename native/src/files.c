@@ -7,6 +7,8 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 
+/* Of DEVICE_NODES. */
+#define ENCLAVE_NODE 0
 /* The host's answer for an inode that is no device of ours. */
 #define NOT_A_DEVICE (-(i64)STUB_NOT_A_DEVICE)
 
@@ -88,12 +90,6 @@ i64 trap_fstat(struct trap *trap)
 
 /* ---- mappings ---- */
 
-static i64 unmap_piece(u64 start, u64 size, bool enclave, u64 unused)
-{
-	(void)unused;
-	return enclave ? sys(__NR_munmap, start, size) : 0;
-}
-
 /* Something else has taken the place of enclave mappings, or nothing has. */
 static void forget(struct slot *slot, u64 start, u64 size)
 {
@@ -109,6 +105,9 @@ static i64 map_device(struct trap *trap, u64 inode)
 	i64 r;
 
 	if (!trap->args[1] || (trap->args[5] & (PAGE - 1)) || (fixed && (at & (PAGE - 1))))
+		return -EINVAL;
+	/* Before anything is said about the address. /dev/sgx_provision has no such rule: the host will say ENODEV. */
+	if ((flags & MAP_TYPE) == MAP_PRIVATE && ask(slot, OP_IDENTIFY, inode, 0, 0, 0, 0) == ENCLAVE_NODE)
 		return -EINVAL;
 	if (!size || size > STUB_USER_ADDRESS_END || (fixed && at > STUB_USER_ADDRESS_END - size))
 		return -ENOMEM;
@@ -206,26 +205,83 @@ i64 trap_pkey_mprotect(struct trap *trap)
 	return trap_mprotect(trap);
 }
 
-i64 trap_mremap(struct trap *trap)
+/*
+ * Moves the pages of one VMA. Its file may be closed and its offsets must follow the address: remap_file_pages changes
+ * them without a descriptor. It wants one VMA of the kernel's, which PROT_NONE makes of what page rights have split.
+ */
+static i64 move_range(struct slot *slot, u64 from, u64 to, u64 size)
 {
-	u64 old = trap->args[0], old_size = ALIGN_UP(trap->args[1], PAGE), size = ALIGN_UP(trap->args[2], PAGE);
+	struct vma_record vma;
+	i64 r = ask_unsettled(slot, OP_MREMAP, from, size, to, size, 0);
 
-	if (!is_enclave_range(old, old_size ? old_size : 1)) {
-		if ((trap->args[3] & 2 /* MREMAP_FIXED */) && is_enclave_range(trap->args[4], size)) {
-			i64 r = sys(__NR_mremap, old, trap->args[1], trap->args[2], trap->args[3], trap->args[4]);
-			if (!is_error(r))
-				forget(trap->slot, trap->args[4], size);
-			return r;
-		}
-		return pass(trap);
-	}
-	u64 to = trap->args[3] & 2 ? trap->args[4] : old;
-	i64 r = ask(trap->slot, OP_MREMAP, old, old_size, to, size, trap->args[3]);
 	if (r)
 		return r;
-	if (size < old_size)
-		vma_pieces(old + size, old_size - size, unmap_piece, 0), forget(trap->slot, old + size, old_size - size);
-	return (i64)old;
+	if (!vma_find(from, &vma))
+		die("the host knows an enclave mapping that the stub does not");
+	if (protect(from, size, PROT_NONE) ||
+	    is_error(sys(__NR_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to)) ||
+	    sys(__NR_remap_file_pages, to, size, 0, to / PAGE, 0) || protect(to, size, vma.prot) || register_range(to, size))
+		die("cannot move an enclave mapping");
+	vma_remove(from, size);
+	vma_add(to, size, vma.inode, vma.prot);
+	settle(slot);
+	return (i64)to;
+}
+
+/* A piece at the end, or what lies where something is moved to. */
+static i64 unmap_range(struct slot *slot, u64 start, u64 size)
+{
+	i64 r = sys(__NR_munmap, start, size);
+
+	if (!r && is_enclave_range(start, size))
+		forget(slot, start, size);
+	return r;
+}
+
+/* In the order of mremap, mremap_to and vma_to_resize in mm/mremap.c. */
+static i64 remap_device(struct slot *slot, u64 old, u64 old_size, u64 size, u64 flags, u64 to)
+{
+	struct vma_record vma;
+	i64 r = 0;
+
+	if ((flags & ~(u64)(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP)) || !size || (old & (PAGE - 1)) ||
+	    ((flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) && !(flags & MREMAP_MAYMOVE)) ||
+	    ((flags & MREMAP_DONTUNMAP) && old_size != size))
+		return -EINVAL;
+	if (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP)) {
+		if ((to & (PAGE - 1)) || size > STUB_USER_ADDRESS_END || to > STUB_USER_ADDRESS_END - size ||
+		    (old + old_size > to && to + size > old))
+			return -EINVAL;
+		if (flags & MREMAP_FIXED)
+			r = unmap_range(slot, to, size);
+	}
+	if (!r && old_size > size) {
+		r = unmap_range(slot, old + size, old_size - size);
+		old_size = size;
+	}
+	if (r)
+		return r;
+	if (flags & MREMAP_DONTUNMAP)
+		return -EINVAL;
+	if (!(flags & MREMAP_FIXED) && old_size == size)
+		return (i64)old;
+	if (!vma_find(old, &vma) || old_size > vma.end - old || size > old_size)
+		return -EFAULT;
+	return move_range(slot, old, to, size);
+}
+
+i64 trap_mremap(struct trap *trap)
+{
+	u64 old = trap->args[0], size = ALIGN_UP(trap->args[2], PAGE), flags = trap->args[3], to = trap->args[4];
+
+	if (is_enclave_range(old, 1))
+		return remap_device(trap->slot, old, ALIGN_UP(trap->args[1], PAGE), size, flags, to);
+	if (!(flags & MREMAP_FIXED) || !is_enclave_range(to, size))
+		return pass(trap);
+	i64 r = sys(__NR_mremap, old, trap->args[1], trap->args[2], flags, to);
+	if (!is_error(r))
+		forget(trap->slot, to, size);
+	return r;
 }
 
 i64 trap_madvise(struct trap *trap)
@@ -236,3 +292,21 @@ i64 trap_madvise(struct trap *trap)
 		return pass(trap);
 	return ask(trap->slot, OP_MADVISE, start, size, trap->args[2], 0, 0);
 }
+
+/* ---- what a device cannot do: the kernel would let it do that to the memfd ---- */
+
+static i64 refuse_on_device(struct trap *trap, i64 error)
+{
+	return device_of_descriptor(trap, trap->args[0]) < 0 ? pass(trap) : error;
+}
+
+i64 trap_pread64(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_pwrite64(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_preadv(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_pwritev(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_preadv2(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_pwritev2(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_ftruncate(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_fsync(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
+i64 trap_fallocate(struct trap *trap) { return refuse_on_device(trap, -ENODEV); }
+i64 trap_lseek(struct trap *trap) { return refuse_on_device(trap, -ESPIPE); }

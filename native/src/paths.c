@@ -15,7 +15,8 @@
 
 /* In the order of the node numbers that Op.OPEN takes. */
 #define PATH(index, path) [index] = path,
-static const char *const nodes[] = { DEVICE_NODES(PATH) };
+const char *const device_nodes[] = { DEVICE_NODES(PATH) };
+#define NODE_COUNT ARRAY_LENGTH(device_nodes)
 
 i64 copy_string(char *to, size_t size, const char *from)
 {
@@ -103,12 +104,39 @@ static bool is_own_executable(const char *path)
 	return rest && !strcmp(rest, "/exe");
 }
 
+/* A link in /proc to an open device, by the name of its memfd: /proc/self/fd/3. */
+static int linked_device(int directory, const char *path)
+{
+	char target[64], wanted[64];
+	i64 length;
+
+	if (*last_component(path) < '0' || *last_component(path) > '9')
+		return -1;
+	length = sys(__NR_readlinkat, directory, path, target, sizeof target - 1);
+	if (length <= 0)
+		return -1;
+	target[length] = 0;
+	for (u32 i = 0; i < NODE_COUNT; i++) {
+		append(append(append(wanted, "/memfd:"), device_nodes[i]), " (deleted)");
+		if (!strcmp(target, wanted))
+			return (int)i;
+	}
+	return -1;
+}
+
+int names_device_link(int directory, const char *path)
+{
+	char copy[PATH_MAX];
+
+	return copy_string(copy, PATH_MAX, path) > 0 ? linked_device(directory, copy) : -1;
+}
+
 static bool worth_a_look(const char *name)
 {
 	if (!strcmp(name, "exe"))
 		return true;
-	for (u32 i = 0; i < ARRAY_LENGTH(nodes); i++)
-		if (!strcmp(name, last_component(nodes[i])))
+	for (u32 i = 0; i < NODE_COUNT; i++)
+		if (!strcmp(name, last_component(device_nodes[i])))
 			return true;
 	return false;
 }
@@ -138,8 +166,8 @@ static int special_path(int directory, const char *path)
 	normalise(name);
 	if (is_own_executable(name))
 		return PATH_OWN_EXECUTABLE;
-	for (u32 i = 0; i < ARRAY_LENGTH(nodes); i++)
-		if (!strcmp(name, nodes[i]))
+	for (u32 i = 0; i < NODE_COUNT; i++)
+		if (!strcmp(name, device_nodes[i]))
 			return i;
 	return PATH_ORDINARY;
 }

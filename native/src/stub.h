@@ -77,6 +77,9 @@ i64 copy_string(char *to, size_t size, const char *from);
 bool names_own_executable(int directory, const char *path);
 /* Which device node (index into the node table of layout.h) it names, or -1. `directory` may be AT_FDCWD. */
 int names_device(int directory, const char *path);
+/* ... it is a link to, as /proc/self/fd/3 may be. Opening that opens the device anew. */
+int names_device_link(int directory, const char *path);
+extern const char *const device_nodes[];
 
 /* The interrupted registers, by their kernel names. */
 static inline struct sigcontext_64 *registers(ucontext_t *uc) { return (struct sigcontext_64 *)&uc->uc_mcontext; }
@@ -210,6 +213,7 @@ bool signal_waits(u64 mask);                    /* a signal is pending that a th
 
 bool is_enclave_range(u64 start, u64 size);     /* any byte of it */
 bool has_enclave_ranges(void);
+bool vma_find(u64 address, struct vma_record *found);
 void vma_add(u64 start, u64 size, u64 inode, u32 prot);
 void vma_remove(u64 start, u64 size);
 void vma_protect(u64 start, u64 size, u32 prot);

@@ -35,6 +35,20 @@ bool has_enclave_ranges(void)
 	return vma_count;
 }
 
+bool vma_find(u64 address, struct vma_record *found)
+{
+	bool is_there = false;
+
+	lock(&vma_lock);
+	for (u32 i = 0; i < vma_count && !is_there; i++)
+		if (vmas[i].start <= address && address < vmas[i].end) {
+			*found = vmas[i];
+			is_there = true;
+		}
+	unlock(&vma_lock);
+	return is_there;
+}
+
 static void insert(u32 at, struct vma_record vma)
 {
 	if (vma_count == MAX_VMAS)

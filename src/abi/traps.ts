@@ -1,7 +1,8 @@
 /**
  * Which system calls of a target are trapped, and the two seccomp filters that do it, as values.
  * The first filter stands from the start of every program; the second is added (to all threads) when a process first
- * opens or maps one of our devices, because only then can fstat, mprotect, munmap, mremap and madvise concern us.
+ * opens or maps one of our devices, because only then can fstat, mprotect, munmap, mremap, madvise and what a device
+ * cannot do concern us. (read and write are too frequent to be trapped: see DeviceFiles.create.)
  *
  * Order inside a filter: architecture, number, arguments, and the instruction pointer last, so that the kernel's
  * bitmap of always-allowed calls stays usable and an untrapped call costs nothing.
@@ -39,6 +40,7 @@ const nonNull = (arg: number): TrapCondition[] => [{ arg, nonNull: true }];
 const path = 'the path may name a device or /proc/self/exe';
 const mask = 'our synchronous signals must never be blocked';
 const mapping = 'the range may hold an enclave mapping';
+const refusal = 'the device has no such operation, the memfd behind it has';
 const own = "the stub's own descriptors";
 
 export const traps: readonly Trap[] = [
@@ -118,6 +120,16 @@ export const traps: readonly Trap[] = [
   { name: 'munmap', nr: 11, filter: 2, why: mapping },
   { name: 'mremap', nr: 25, filter: 2, why: mapping },
   { name: 'madvise', nr: 28, filter: 2, why: mapping },
+  { name: 'pread64', nr: 17, filter: 2, why: refusal },
+  { name: 'pwrite64', nr: 18, filter: 2, why: refusal },
+  { name: 'preadv', nr: 295, filter: 2, why: refusal },
+  { name: 'pwritev', nr: 296, filter: 2, why: refusal },
+  { name: 'preadv2', nr: 327, filter: 2, why: refusal },
+  { name: 'pwritev2', nr: 328, filter: 2, why: refusal },
+  { name: 'lseek', nr: 8, filter: 2, why: refusal },
+  { name: 'ftruncate', nr: 77, filter: 2, why: refusal },
+  { name: 'fallocate', nr: 285, filter: 2, why: refusal },
+  { name: 'fsync', nr: 74, filter: 2, why: refusal },
   { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x10, equals: 0x10 }], why: mapping },
   { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x20, equals: 0 }], why: 'a private mapping of a device' },
 ];

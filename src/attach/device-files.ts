@@ -3,9 +3,9 @@
  * mappings after close. Whether anybody still has it is asked of the kernel: the program's open file description
  * holds an exclusive flock, so our own try for it succeeds exactly when no descriptor and no mapping is left.
  */
-import { OpenAccess, OpenFlags } from '../abi/linux.ts';
+import { OpenAccess } from '../abi/linux.ts';
 import { STUB_DEVICE_FILE_BYTES } from '../abi/stub.ts';
-import { close, createMemfd, identify, isSpare, reopen, Seal, tryLock } from './linux/files.ts';
+import { close, createMemfd, identify, isSpare, reopen, Seal, seekToEnd, tryLock } from './linux/files.ts';
 
 export interface DeviceFile<F> {
   readonly file: F;
@@ -22,16 +22,21 @@ export class DeviceFiles<F> {
     return this.#byInode.size;
   }
 
-  /** A new file and a descriptor for the program, which the caller sends and then closes. Undefined: no number is left. */
-  create(name: string, file: F, openFlags: number): { deviceFile: DeviceFile<F>; programFd: number } | undefined {
+  /**
+   * A new file and a descriptor for the program, which the caller sends and then closes. Undefined: no number is left.
+   *
+   * Model: the descriptor is O_RDWR whatever was asked for, as F_GETFL shows, because userfaultfd takes no mapping that
+   * could not be made writable; the model knows the access mode. Its position is the end, where read gives 0 and write
+   * gives EPERM; the device gives EINVAL, for which both would have to be trapped in every program with an enclave.
+   */
+  create(name: string, file: F): { deviceFile: DeviceFile<F>; programFd: number } | undefined {
     const first = createMemfd(name, STUB_DEVICE_FILE_BYTES, Seal.SHRINK | Seal.GROW);
     if (!isSpare(first)) {
       close(first);
       return undefined;
     }
-    const access = openFlags & OpenFlags.bit.O_ACCMODE;
-    // Access mode 3 is for ioctls alone, and no flock would hold on it; what is only writable cannot be mapped either.
-    const programFd = reopen(first, access === OpenFlags.bit.O_ACCMODE ? OpenAccess.O_WRONLY : access);
+    const programFd = reopen(first, OpenAccess.O_RDWR);
+    seekToEnd(programFd);
     if (!tryLock(programFd)) throw new Error('a fresh memfd is locked');
     const deviceFile = { file, inode: identify(first).inode, fd: first };
     this.#byInode.set(deviceFile.inode, deviceFile);
@@ -49,8 +54,8 @@ export class DeviceFiles<F> {
   }
 
   /** The files that nobody has any more, no longer found by inode; the caller disposes of them. */
-  takeUnreferenced(): DeviceFile<F>[] {
-    const gone = [...this.#byInode.values()].filter(({ fd }) => tryLock(fd));
+  takeUnreferenced(inUse: (file: F) => boolean): DeviceFile<F>[] {
+    const gone = [...this.#byInode.values()].filter(({ file, fd }) => !inUse(file) && tryLock(fd));
     for (const { inode } of gone) this.#byInode.delete(inode);
     return gone;
   }

@@ -77,6 +77,7 @@ export class Host {
       onEnd: (session) => this.#onEnd(session),
     });
     this.machine.kernel.onGeneration = (enclave) => this.#raiseGeneration(enclave);
+    this.machine.kernel.onShortage = () => this.sweep();
   }
 
   /** Serves until the main program has ended and nobody holds a device file any more. */
@@ -122,9 +123,9 @@ export class Host {
     }
   }
 
-  /** Gives back every device file that nobody holds any more. */
+  /** Gives back every device file that nobody holds any more; a call in progress holds its file. */
   sweep(): void {
-    for (const deviceFile of this.files.takeUnreferenced()) {
+    for (const deviceFile of this.files.takeUnreferenced(({ busy }) => busy)) {
       const { file } = deviceFile;
       if (file instanceof EnclaveFile) for (const session of this.#connections) session.forgetEnclave(file.id);
       this.machine.devices.release(file);

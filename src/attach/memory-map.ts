@@ -25,7 +25,8 @@ export class MemoryMap {
   #disposed = false;
   /** The last answer: whoever asks goes on asking about the pages behind. */
   #last: { readonly from: number; readonly to: number; readonly mayExec: boolean } | undefined;
-  #noexecDevices: ReadonlySet<string> | undefined;
+  /** Whether files of a device may be executed; the mounts, and what was asked since. */
+  #mayExecOf: Map<string, boolean> | undefined;
 
   /** @param find how to ask; where it is unsupported, the text is read instead */
   constructor(pid: number, find: FindMapping = queryMapping) {
@@ -46,7 +47,7 @@ export class MemoryMap {
   }
 
   /**
-   * VM_MAYEXEC of find_vma(address): false only for a file on a file system that is mounted noexec. undefined when
+   * VM_MAYEXEC of find_vma(address): false only for a file on a file system that forbids execution. undefined when
    * there is no mapping at or above the address, or the process is gone.
    */
   mayExec(address: number): boolean | undefined {
@@ -54,7 +55,7 @@ export class MemoryMap {
     if (last !== undefined && address >= last.from && address < last.to) return last.mayExec;
     const mapping = this.#mapping(address);
     if (mapping === undefined) return undefined;
-    const mayExec = mapping.executable || mapping.device === ANONYMOUS || !this.#isNoexec(mapping.device);
+    const mayExec = mapping.executable || mapping.device === ANONYMOUS || this.#deviceMayExec(mapping);
     this.#last = { from: address, to: mapping.end, mayExec };
     return mayExec;
   }
@@ -69,9 +70,15 @@ export class MemoryMap {
     return readMapping(this.#mapsFd, address);
   }
 
-  #isNoexec(device: string): boolean {
-    this.#noexecDevices ??= parseNoexec(readOrEmpty(`/proc/${this.#pid}/mountinfo`));
-    return this.#noexecDevices.has(device);
+  /** File systems of the kernel's own are mounted nowhere; the mapping itself says what they allow, once for all. */
+  #deviceMayExec({ device, end }: Mapping): boolean {
+    this.#mayExecOf ??= parseMounts(readOrEmpty(`/proc/${this.#pid}/mountinfo`));
+    let mayExec = this.#mayExecOf.get(device);
+    if (mayExec === undefined) {
+      mayExec = hasMayExec(readOrEmpty(`/proc/${this.#pid}/smaps`), end);
+      this.#mayExecOf.set(device, mayExec);
+    }
+    return mayExec;
   }
 }
 
@@ -127,16 +134,21 @@ function* linesOf(fd: number): Generator<string> {
   }
 }
 
-/** Devices all of whose mounts are noexec; maps prints them in hexadecimal, mountinfo in decimal. */
-export function parseNoexec(text: string): Set<string> {
-  const found = new Set<string>();
-  const executable = new Set<string>();
+/** Mounted devices, and whether any mount of each lets it be executed; maps prints them in hexadecimal. */
+export function parseMounts(text: string): Map<string, boolean> {
+  const found = new Map<string, boolean>();
   for (const match of text.matchAll(/^\d+ \d+ (\d+):(\d+) \S+ \S+ (\S+)/gm)) {
-    const noexec = match[3]!.split(',').includes('noexec');
-    (noexec ? found : executable).add(deviceName(Number(match[1]), Number(match[2])));
+    const device = deviceName(Number(match[1]), Number(match[2]));
+    found.set(device, found.get(device) === true || !match[3]!.split(',').includes('noexec'));
   }
-  for (const device of executable) found.delete(device);
   return found;
+}
+
+/** The flag `me` of the mapping that ends at `end`; true where the kernel tells no flags. */
+export function hasMayExec(smaps: string, end: number): boolean {
+  const at = smaps.search(new RegExp(`^[0-9a-f]+-0*${end.toString(16)} `, 'm'));
+  const flags = at < 0 ? undefined : /^VmFlags:(.*)$/m.exec(smaps.slice(at))?.[1];
+  return flags === undefined || flags.split(' ').includes('me');
 }
 
 function deviceName(major: number, minor: number): string {

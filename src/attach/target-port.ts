@@ -17,7 +17,6 @@ export class TargetPort implements ProcessPort {
   caller: Mailbox | undefined;
   readonly #session: Session;
   readonly #beforeKick: () => void;
-  #readImpliesExec: boolean | undefined;
 
   /** @param beforeKick makes visible whatever the host has collected, since a kicked thread goes on at once */
   constructor(session: Session, beforeKick: () => void) {
@@ -41,9 +40,7 @@ export class TargetPort implements ProcessPort {
   }
 
   readImpliesExec(): boolean {
-    this.#readImpliesExec ??=
-      (Number.parseInt(readOrEmpty(`/proc/${this.pid}/personality`), 16) & READ_IMPLIES_EXEC) !== 0;
-    return this.#readImpliesExec;
+    return (Number.parseInt(readOrEmpty(`/proc/${this.pid}/personality`), 16) & READ_IMPLIES_EXEC) !== 0;
   }
 
   exited(): void {

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { findMapping, MemoryMap, parseNoexec, type FindMapping } from '../../src/attach/memory-map.ts';
+import { findMapping, hasMayExec, MemoryMap, parseMounts, type FindMapping } from '../../src/attach/memory-map.ts';
 
 const LAST_PAGE = 0x7fff_ffff_e000;
 
@@ -24,13 +24,30 @@ describe('findMapping', () => {
   });
 });
 
-describe('parseNoexec', () => {
-  it('names devices in hexadecimal, and only those that no mount lets execute', () => {
+describe('parseMounts', () => {
+  it('names devices in hexadecimal, and says which any mount lets execute', () => {
     const text =
       '22 1 0:42 / /proc rw,nosuid,nodev,noexec,relatime - proc proc rw\n' +
       '23 1 8:2 / / rw,relatime - ext4 /dev/sda2 rw\n' +
       '24 1 8:2 /sub /mnt rw,noexec - ext4 /dev/sda2 rw\n';
-    expect(parseNoexec(text)).toEqual(new Set(['00:2a']));
+    expect([...parseMounts(text)]).toEqual([
+      ['00:2a', false],
+      ['08:02', true],
+    ]);
+  });
+});
+
+describe('hasMayExec', () => {
+  const smaps =
+    '1000-2000 rw-p 00000000 00:00 0 \nSize: 4 kB\nVmFlags: rd wr mr mw me ac \n' +
+    '2000-3000 rw-s 00000000 00:0f 88 /[aio] (deleted)\nSize: 4 kB\nVmFlags: rd wr sh mr mw ms de dd \n';
+
+  it('is what the flags of the mapping with that end say', () => {
+    expect([hasMayExec(smaps, 0x2000), hasMayExec(smaps, 0x3000)]).toEqual([true, false]);
+  });
+
+  it('is taken for granted where there is no such mapping, or no flags', () => {
+    expect([hasMayExec(smaps, 0x4000), hasMayExec('1000-2000 rw-p 0 00:00 0\n', 0x2000)]).toEqual([true, true]);
   });
 });
 

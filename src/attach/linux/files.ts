@@ -6,6 +6,7 @@ import { declare, declareChecked, HostError, lastErrno } from './library.ts';
 const memfdCreate = declare('int memfd_create(const char *, uint)');
 const fallocate = declareChecked('int fallocate(int, int, int64, int64)');
 const ftruncateCall = declareChecked('int ftruncate(int, int64)');
+const lseekCall = declareChecked('int64 lseek(int, int64, int)');
 const fcntl = declareChecked('int fcntl(int, int, int)');
 const flockCall = declare('int flock(int, int)');
 const preadCall = declareChecked('int64 pread(int, void *, size_t, int64)');
@@ -20,6 +21,7 @@ const MFD_ALLOW_SEALING = 2;
 const MFD_NOEXEC_SEAL = 8;
 const F_ADD_SEALS = 1033;
 const FALLOC_FL_PUNCH_HOLE_KEEP_SIZE = 3;
+const SEEK_END = 2;
 const LOCK_EX = 2;
 const LOCK_NB = 4;
 const O_CLOEXEC = 0o2000000;
@@ -52,6 +54,10 @@ const limit = Number(/^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/li
 
 /** Whether a descriptor that was just opened may be kept for a program. */
 export const isSpare = (fd: number): boolean => fd < limit - RESERVED_DESCRIPTORS;
+
+export function seekToEnd(fd: number): void {
+  lseekCall(fd, 0, SEEK_END);
+}
 
 export const close = (fd: number): void => closeSync(fd);
 

@@ -2,7 +2,6 @@
 import { statSync } from 'node:fs';
 import { STUB_NOT_A_DEVICE } from '../../abi/stub.ts';
 import type { OpenFile } from '../../devices/device-table.ts';
-import { Errno } from '../../lib/errno.ts';
 import type { Caller, Reply } from './reply.ts';
 
 /** IOCTL(inode, command, argument): the ioctl's own result, or -STUB_NOT_A_DEVICE. */
@@ -12,9 +11,7 @@ export function* ioctl(caller: Caller): Generator<void, Reply> {
   const command = box.arg(1) % 2 ** 32;
   const argument = box.bigArg(2);
   if (file === undefined) return { ret: -STUB_NOT_A_DEVICE };
-  const { ret } = yield* file.ioctl(mm, command, argument, (fd) => resolveFd(caller, fd));
-  if (ret === -Errno.ENOMEM) host.sweepSoon();
-  return { ret };
+  return yield* file.ioctl(mm, command, argument, (fd) => resolveFd(caller, fd));
 }
 
 /** What a descriptor number of the calling thread is. */

@@ -26,7 +26,7 @@ export function open(caller: Caller): Reply {
     ...outcomeOf(opened),
   }));
   if (opened.kind === 'errno') return refused(opened.errno);
-  const created = host.files.create(node.path, opened.value, flags);
+  const created = host.files.create(node.path, opened.value);
   if (created === undefined) {
     host.machine.devices.release(opened.value);
     return refused(Errno.ENFILE);

@@ -32,7 +32,7 @@ export const replyOf = (result: KernelResult<unknown>): Reply =>
   result.kind === 'errno' ? refused(result.errno) : DONE;
 
 export const faulted = (fault: Fault): Reply => ({
-  ret: Verdict.FAULT,
+  ret: fault.bus === true ? Verdict.BUS : Verdict.FAULT,
   out: [fault.vector, fault.errorCode, fault.address],
 });
 

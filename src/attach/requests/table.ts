@@ -31,5 +31,5 @@ const applying = new Set<number>([Op.IOCTL, Op.MPROTECT, Op.FAULT, Op.ENTER, Op.
 
 /** Whether the stub applies protections that come with this answer. Others keep them for the next one. */
 export function appliesRuns(op: number, ret: number): boolean {
-  return applying.has(op) || (op === Op.MMAP && ret === 0);
+  return applying.has(op) || ((op === Op.MMAP || op === Op.MREMAP) && ret === 0);
 }

@@ -5,6 +5,7 @@
 import { SGX_DEVICE_MAJOR, sgxDevices } from '../../abi/sgx-uapi.ts';
 import { ok, type KernelResult } from '../../lib/outcome.ts';
 import { EnclaveFile } from '../../kernel/enclave.ts';
+import { fileAccess, type FileAccess } from '../../kernel/file-access.ts';
 import type { Kernel } from '../../kernel/kernel.ts';
 import type { Mm } from '../../kernel/mm.ts';
 import type { Clock, ProcessPort } from '../../kernel/ports.ts';
@@ -20,8 +21,8 @@ const MINOR = 125;
 export class SgxEnclaveFile extends EnclaveFile {
   readonly #dispatcher: Dispatcher<EnclaveFile>;
 
-  constructor(kernel: Kernel, dispatcher: Dispatcher<EnclaveFile>) {
-    super(kernel);
+  constructor(kernel: Kernel, dispatcher: Dispatcher<EnclaveFile>, access: FileAccess) {
+    super(kernel, access);
     this.#dispatcher = dispatcher;
   }
 
@@ -52,8 +53,8 @@ export class SgxEnclaveDevice {
   }
 
   /** A fresh, empty enclave. */
-  open(_process: ProcessPort, _flags: number): KernelResult<SgxEnclaveFile> {
+  open(_process: ProcessPort, flags: number): KernelResult<SgxEnclaveFile> {
     this.metrics.opens++;
-    return ok(new SgxEnclaveFile(this.#kernel, this.#dispatcher));
+    return ok(new SgxEnclaveFile(this.#kernel, this.#dispatcher, fileAccess(flags)));
   }
 }

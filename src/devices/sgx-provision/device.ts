@@ -4,6 +4,7 @@
  */
 import { SGX_DEVICE_MAJOR, sgxDevices } from '../../abi/sgx-uapi.ts';
 import { ok, type KernelResult } from '../../lib/outcome.ts';
+import { fileAccess, type FileAccess } from '../../kernel/file-access.ts';
 import type { Mm } from '../../kernel/mm.ts';
 import type { Clock, ProcessPort } from '../../kernel/ports.ts';
 import type { Trace } from '../../trace/events.ts';
@@ -18,11 +19,13 @@ const MINOR = 126;
 export class SgxProvisionFile {
   readonly node: string = sgxDevices.provision.path;
   readonly id: number;
+  readonly access: FileAccess;
   busy = false;
   readonly #dispatcher: Dispatcher<SgxProvisionFile>;
 
-  constructor(id: number, dispatcher: Dispatcher<SgxProvisionFile>) {
+  constructor(id: number, dispatcher: Dispatcher<SgxProvisionFile>, access: FileAccess) {
     this.id = id;
+    this.access = access;
     this.#dispatcher = dispatcher;
   }
 
@@ -48,9 +51,9 @@ export class SgxProvisionDevice {
   }
 
   /** Any mode of access will do. */
-  open(_process: ProcessPort, _flags: number): KernelResult<SgxProvisionFile> {
+  open(_process: ProcessPort, flags: number): KernelResult<SgxProvisionFile> {
     this.metrics.opens++;
     // Negative, so that it is never the id of an enclave.
-    return ok(new SgxProvisionFile(-this.metrics.opens, this.#dispatcher));
+    return ok(new SgxProvisionFile(-this.metrics.opens, this.#dispatcher, fileAccess(flags)));
   }
 }
