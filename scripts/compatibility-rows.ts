@@ -18,6 +18,8 @@ export interface Row {
 
 const processor = (leaf: string, words: string): TestReference => [`test/model/processor/${leaf}.test.ts`, words];
 const device = (ioctl: string, words: string): TestReference => [`test/model/devices/${ioctl}.test.ts`, words];
+/** Tables that run on virtual and on real processes. */
+const driver = (table: string, words: string): TestReference => [`test/cases/${table}.ts`, words];
 const kernel = (part: string, words: string): TestReference => [`test/model/kernel/${part}.test.ts`, words];
 const broken = (words: string): TestReference => ['test/integration/broken.test.ts', words];
 /** Real programs: the source line that checks it; test/integration runs them. */
@@ -36,72 +38,79 @@ export const leavesNotHere: Readonly<Record<string, Pick<Row, 'different' | 'not
 export const mappingRules: readonly Row[] = [
   {
     behaviour: 'mmap with MAP_PRIVATE: EINVAL, before anything else',
-    tests: [kernel('vma', 'EINVAL: MAP_PRIVATE, before everything else'), program('semantics', 'MAP_PRIVATE')],
+    tests: [driver('mmap', 'EINVAL: MAP_PRIVATE, before everything else'), program('semantics', 'MAP_PRIVATE')],
   },
   {
     behaviour: 'mmap after INIT outside ELRANGE: EACCES; before INIT, and before CREATE, anything anywhere',
     tests: [
-      kernel('vma', 'EACCES: initialized and not within ELRANGE'),
-      kernel('vma', 'before INIT, and before CREATE, anything goes anywhere'),
+      driver('mmap', 'EACCES: initialized and before ELRANGE'),
+      driver('mmap', 'anything anywhere on a fresh file'),
     ],
   },
   {
     behaviour: 'personality READ_IMPLIES_EXEC: EACCES in any state',
-    tests: [kernel('vma', 'EACCES: READ_IMPLIES_EXEC, in any state')],
+    tests: [
+      driver('mmap', 'EACCES: READ_IMPLIES_EXEC, on a fresh file'),
+      driver('mappings', 'EACCES: READ_IMPLIES_EXEC'),
+    ],
   },
   {
     behaviour: 'every page that is there must allow all rights asked for, else EACCES; absent pages impose nothing',
-    tests: [kernel('vma', 'one page of many is enough to refuse, and nothing is mapped then')],
+    tests: [driver('mmap', 'one page of many is enough'), driver('mmap', 'pages that are not there impose nothing')],
   },
   {
     behaviour: 'the file offset is ignored: a page is known by its linear address',
     tests: [
       program('semantics', 'MAP_SHARED, fd, 0x5000'),
-      kernel('vma', 'a moved mapping is one of the pages at its new'),
+      driver('mappings', 'a moved mapping is of the pages at its new addresses'),
     ],
   },
   {
     behaviour: 'a descriptor opened without the right to read or write cannot be mapped: EACCES',
-    tests: [program('semantics', 'PROT_READ, MAP_SHARED, ioctls_only')],
+    tests: [driver('mmap', 'EACCES: a file opened O_WRONLY'), driver('mmap', 'PROT_WRITE of a file opened O_RDONLY')],
   },
   {
     behaviour: 'mprotect asks what mmap asked, for the exact sub-range',
-    tests: [
-      kernel('vma', 'EACCES: the may-map rule on the exact sub-range'),
-      program('mappings', 'static void protected'),
-    ],
+    tests: [driver('mappings', 'EACCES for the exact sub-range only'), program('mappings', 'static void protected')],
     different: 'it is all or nothing, where Linux has changed the VMAs before the one that it refuses',
   },
   {
     behaviour: 'the limit of a page: SECINFO RWX of EADD, RW for a TCS, RWX after EAUG; RESTRICT does not lower it',
-    tests: [kernel('vma', 'RESTRICT does not lower the limit, a change to TCS does')],
+    tests: [
+      driver('page-changes', 'RESTRICT does not lower the limit of mappings'),
+      driver('page-changes', 'REG to TCS: the limit of mappings becomes RW'),
+    ],
   },
   {
     behaviour: 'a mapping wider than the limit of its page: SIGBUS at any touch',
     tests: [
       broken('a VMA wider than its page'),
+      driver('lifetime', 'SIGBUS: inside, a mapping that is wider than its page'),
       kernel('fault', 'bus: the VMA has more rights than the page was added with'),
     ],
   },
   {
     behaviour: 'mremap: a move is allowed, growing is EFAULT',
-    tests: [kernel('vma', 'EFAULT: it does not grow, and comes from one mapping')],
+    tests: [
+      driver('mappings', 'EFAULT: a mapping does not grow in place'),
+      driver('mappings', 'a mapping shrinks and moves'),
+    ],
   },
   {
     behaviour: 'madvise: DONTNEED, DODUMP and DOFORK are EINVAL',
-    tests: [kernel('vma', 'EINVAL: advice %i')],
+    tests: [driver('mappings', 'madvise: EINVAL')],
   },
   {
     behaviour: 'munmap keeps the pages; an enclave lives until its last descriptor and mapping are gone',
     tests: [
-      kernel('vma', 'the same content is there after munmap and mmap'),
+      driver('lifetime', 'content survives munmap and mmap'),
       kernel('revocation', 'lives until the last descriptor and the last mapping are gone'),
       program('mappings', 'static void unmapped'),
     ],
   },
   {
     behaviour: "fork inherits mappings; the child is in the enclave's list of processes",
-    tests: [program('semantics', "The child enters the parent's enclave"), program('processes', 'static void orphan')],
+    tests: [driver('lifetime', 'fork: the child enters the enclave'), program('processes', 'static void orphan')],
   },
   {
     behaviour: 'ptrace and /proc/PID/mem: by EDBGRD and EDBGWR of debug enclaves, EIO else',
@@ -173,27 +182,25 @@ export const behaviours: readonly Row[] = [
   {
     behaviour: 'ADD_PAGES may do a part: 0 with count below length; the struct is written back on errors, too',
     tests: [
-      device('add-pages', '0 with a part done: a signal after the first page'),
-      device('add-pages', 'the struct comes back with count only from the loop on'),
+      driver('add-pages', '0 and a part of count: a signal after the first page'),
+      driver('add-pages', 'EBUSY in the middle'),
     ],
   },
   {
     behaviour: 'SGX2 ioctls on a fresh file: EINVAL with SGX2, ENODEV without',
-    tests: [
-      device('page-changes', 'EINVAL: not initialized, also on a fresh file and with zeros'),
-      device('page-changes', 'ENODEV: the processor has no SGX2'),
-    ],
+    tests: [driver('page-changes', 'EINVAL on a fresh file, with zeros'), driver('sgx1', 'ENODEV on a fresh file')],
   },
   {
     behaviour: 'PROVISION before CREATE is lost; PROVISIONKEY without it passes CREATE and fails at INIT with EACCES',
-    tests: [device('provision', 'before CREATE it is lost'), broken('PROVISIONKEY without permission')],
+    tests: [driver('init', 'PROVISION before CREATE is lost'), broken('PROVISIONKEY without permission')],
   },
   {
     behaviour: 'Every SGX code of EINIT is EPERM; faults of ECREATE and EADD are EIO',
     tests: [
       broken('a changed page'),
       broken('an XFRM that the processor lacks'),
-      device('add-pages', 'EIO: EADD faults'),
+      driver('add-pages', 'EADD faults on a TCS with reserved bits'),
+      driver('create', 'EIO: ECREATE faults'),
     ],
   },
   {
@@ -221,13 +228,13 @@ export const behaviours: readonly Row[] = [
   {
     behaviour: 'munmap frees no page, close keeps the enclave while it is mapped, contents go by address',
     tests: [
-      kernel('vma', 'the same content is there after munmap and mmap'),
+      driver('lifetime', 'content survives munmap and mmap'),
       kernel('revocation', 'close with mappings keeps it'),
     ],
   },
   {
     behaviour: 'MAP_PRIVATE is EINVAL; rights above the limit of a page are EACCES, or SIGBUS when mapped before',
-    tests: [kernel('vma', 'EINVAL: MAP_PRIVATE'), broken('a VMA wider than its page')],
+    tests: [driver('mmap', 'EINVAL: MAP_PRIVATE'), broken('a VMA wider than its page')],
   },
   {
     behaviour: 'Page fault addresses are those of pages; error codes tell 0x6, 0x7 and 0x8007 apart',
@@ -240,7 +247,7 @@ export const behaviours: readonly Row[] = [
   {
     behaviour: 'MODIFY_TYPES to TCS takes all rights from the EPCM entry and sets the limit of mappings to RW',
     tests: [
-      device('page-changes', 'REG to TCS: the limit of mappings becomes RW'),
+      driver('page-changes', 'REG to TCS: the limit of mappings becomes RW'),
       processor('emodt', 'makes PT_REG a PT_TCS that is MODIFIED, without rights'),
     ],
   },
@@ -248,15 +255,15 @@ export const behaviours: readonly Row[] = [
     behaviour:
       'REMOVE before EACCEPT is EPERM; a trimmed page faults with 0x8005 until it is removed; then it can grow anew',
     tests: [
-      device('page-changes', 'EPERM: trimmed and not accepted'),
+      driver('page-changes', 'EPERM: the trim is not accepted'),
       kernel('run', 'trims, is faulted with 0x8005 before and after EACCEPT, removes, and gets a fresh page'),
     ],
   },
   {
     behaviour: 'result and count of the SGX2 ioctls must be 0 on the way in, and are exact on the way out',
     tests: [
-      device('page-changes', 'EINVAL: count has to be 0'),
-      device('page-changes', 'EFAULT with result 20: the page is PENDING'),
+      driver('page-changes', 'EINVAL: count has to be 0'),
+      driver('page-changes', 'EFAULT with result 20: the page is PENDING'),
     ],
   },
   {
@@ -294,14 +301,14 @@ export const behaviours: readonly Row[] = [
   },
   {
     behaviour: 'Two ioctls on one file at a time: EBUSY, even before ENOTTY',
-    tests: [device('dispatch', 'EBUSY: another ioctl on the same file is in progress, even before ENOTTY')],
+    tests: [driver('create', 'EBUSY: another thread is in ADD_PAGES')],
   },
   {
     behaviour: 'The same page twice: EBUSY; a noexec source: EACCES; no source: EFAULT',
     tests: [
-      device('add-pages', 'EBUSY: there is a page already'),
-      device('add-pages', 'EACCES: the source, or the mapping above a gap'),
-      device('add-pages', 'EFAULT: nothing is mapped at the source or above'),
+      driver('add-pages', 'EBUSY: there is a page'),
+      driver('add-pages', 'the source may never be executed'),
+      driver('add-pages', 'nothing is mapped at the source'),
     ],
   },
   {
@@ -326,15 +333,12 @@ export const behaviours: readonly Row[] = [
     tests: [
       program('semantics', 'static void device_files'),
       program('hostile', 'int first = dup(device)'),
-      device('provision', 'ENOTTY: every command'),
+      driver('init', 'PROVISION: a duplicate of the descriptor will do'),
     ],
   },
   {
     behaviour: 'An ELRANGE at 0, mapped RWX before CREATE; programs that make raw system calls',
-    tests: [
-      device('create', 'base 0 is a base'),
-      kernel('vma', 'before INIT, and before CREATE, anything goes anywhere'),
-    ],
+    tests: [driver('create', 'a base of 0'), driver('mmap', 'anything anywhere on a fresh file')],
     notYet: 'the tests are of the model; no real program does it',
   },
   {
@@ -354,9 +358,10 @@ export const behaviours: readonly Row[] = [
     tests: [
       kernel('fault', 'bus: no page and no SGX2'),
       kernel('fault', 'bus: no page before INIT'),
+      driver('lifetime', 'SIGBUS: no page before INIT'),
+      driver('page-changes', 'a page that is touched and not accepted faults on the EPCM'),
       broken('a VMA wider than its page'),
     ],
-    notYet: 'no real program meets the SIGSEGV as a signal',
   },
   {
     behaviour: 'Debuggers read and write debug enclaves through ptrace and /proc/PID/mem; of others EIO',
@@ -407,10 +412,7 @@ export const behaviours: readonly Row[] = [
   },
   {
     behaviour: 'A failed CREATE leaves the file as new; a failed INIT leaves the enclave to be built further',
-    tests: [
-      device('create', 'a failed CREATE can be tried again on the same file'),
-      device('init', 'a failed INIT leaves the enclave as it was: more pages, and again'),
-    ],
+    tests: [driver('create', 'then again, rightly'), driver('init', 'after a failed INIT more pages can be added')],
   },
   {
     behaviour:

@@ -128,13 +128,7 @@ function ioctls(): string[][] {
   return [
     ...row(enclaveIoctls, (name) => name in handlers),
     ...row(provisionIoctls, () => true),
-    [
-      `every command of ${sgxDevices.provision.path}`,
-      '',
-      'ENOTTY',
-      '**done**',
-      link('test/model/devices/provision.test.ts'),
-    ],
+    [`every command of ${sgxDevices.provision.path}`, '', 'ENOTTY', '**done**', link('test/cases/create.ts')],
     ...row(vepcIoctls, () => false),
   ];
 }

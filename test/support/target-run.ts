@@ -30,19 +30,26 @@ export class TargetRun {
   readonly ended: Promise<Ended>;
   readonly #word = `VITRINE_TEST_RUN=${crypto.randomUUID()}`;
 
-  /** @param command a program of test/programs/build and its arguments, or anything with a slash */
+  /**
+   * @param command a program of test/programs/build and its arguments, or anything with a slash
+   * @param input its standard input
+   */
   constructor(
     options: readonly string[],
     [program = '', ...args]: readonly string[],
     environment: Readonly<Record<string, string>> = {},
+    input = '',
   ) {
     const file = program.includes('/') ? program : path.join('build', program);
     const [name = '', value = ''] = this.#word.split('=');
     this.host = spawn(vitrine, ['run', ...options, '--', file, ...args], {
       cwd: programsFolder,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...environment, [name]: value },
     });
+    // A program may end before it has read everything.
+    this.host.stdin!.on('error', () => {});
+    this.host.stdin!.end(input);
     this.ended = this.#end();
   }
 

@@ -17,12 +17,16 @@ export class VirtualMemory implements UserMemory {
   allocate(lengthBytes: number, { mayExec = true, gapPages = 1 } = {}): number {
     const address = this.#nextAddress;
     const pages = Math.ceil(lengthBytes / PAGE_SIZE_BYTES);
-    for (let i = 0; i < pages; i++) {
-      const bytes = new Uint8Array(PAGE_SIZE_BYTES);
-      this.#pages.set(pageOf(address) + i, { bytes, mayExec, readable: true, writable: true });
-    }
+    this.map(address, lengthBytes, { mayExec });
     this.#nextAddress += (pages + gapPages) * PAGE_SIZE_BYTES;
     return address;
+  }
+
+  /** Fresh zero pages at an address, in place of whatever is there. */
+  map(address: number, lengthBytes: number, { mayExec = true, readable = true, writable = true } = {}): void {
+    for (let page = pageOf(address); page < pageOf(address + lengthBytes + PAGE_SIZE_BYTES - 1); page++) {
+      this.#pages.set(page, { bytes: new Uint8Array(PAGE_SIZE_BYTES), mayExec, readable, writable });
+    }
   }
 
   /** Fresh pages holding `bytes`; returns their address. */

@@ -2,7 +2,7 @@
  * A process that exists nowhere: memory in a map, descriptors, and mappings with the protections that it has really
  * applied, so that what the kernel model tells it to apply (and what it forgets) can be seen.
  */
-import { MapType } from '../../src/abi/linux.ts';
+import { MapType, OpenAccess } from '../../src/abi/linux.ts';
 import type { OpenFile } from '../../src/devices/device-table.ts';
 import type { IoctlOutcome } from '../../src/devices/dispatch.ts';
 import type { EnclaveFile } from '../../src/kernel/enclave.ts';
@@ -87,18 +87,23 @@ export class VirtualProcess implements ProcessPort {
 
   // System calls
 
-  /** A descriptor, or -errno. */
-  open(path: string): number {
-    const opened = this.machine.devices.open(path, this, 2);
+  /** A descriptor, the lowest or the one asked for, or -errno. */
+  open(path: string, as?: number, flags: number = OpenAccess.O_RDWR): number {
+    const opened = this.machine.devices.open(path, this, flags);
     if (opened.kind === 'errno') return this.#refuse(opened);
-    return this.install(opened.value);
+    return this.install(opened.value, as);
   }
 
-  install(file: OpenFile): number {
+  install(file: OpenFile, as = this.#freeDescriptor()): number {
+    if (this.descriptors.has(as)) this.close(as);
+    this.descriptors.set(as, file);
+    this.machine.hold(file);
+    return as;
+  }
+
+  #freeDescriptor(): number {
     let fd = 3;
     while (this.descriptors.has(fd)) fd++;
-    this.descriptors.set(fd, file);
-    this.machine.hold(file);
     return fd;
   }
 
@@ -147,6 +152,26 @@ export class VirtualProcess implements ProcessPort {
     for (const part of this.#native.clipped(start, end)) this.#native.set(part.start, part.end, prot);
     this.applyUpdates();
     return 0;
+  }
+
+  /** Moves an enclave mapping. 0 or -errno. */
+  mremap(address: number, oldBytes: number, to: number, newBytes: number): number {
+    const [oldStart, oldEnd] = pages(address, oldBytes);
+    const [start, end] = pages(to, newBytes);
+    const prot = this.#native.get(oldStart);
+    const result = this.mm.mremap(oldStart, oldEnd, start, end);
+    if (result.kind === 'errno') return this.#refuse(result);
+    this.#native.delete(oldStart, oldEnd);
+    if (prot !== undefined) this.#native.set(start, end, prot);
+    this.applyUpdates();
+    return 0;
+  }
+
+  /** 0 or -errno. */
+  madvise(address: number, lengthBytes: number, advice: number): number {
+    const [start, end] = pages(address, lengthBytes);
+    const result = this.mm.madvise(start, end, advice);
+    return result.kind === 'errno' ? this.#refuse(result) : 0;
   }
 
   munmap(address: number, lengthBytes: number): void {

@@ -1,36 +1,11 @@
 import { describe, expect, it } from 'vitest';
 
-import { enclaveIoctls, EnclaveAddPages, sgxDevices } from '../../../src/abi/sgx-uapi.ts';
+import { enclaveIoctls, sgxDevices } from '../../../src/abi/sgx-uapi.ts';
 import type { TraceEvent } from '../../../src/trace/events.ts';
 import { At, RW_REG } from '../../support/virtual-enclave.ts';
-import { answer, created, NOWHERE, opened, PAGE } from './support.ts';
+import { created, NOWHERE, opened, PAGE } from './support.ts';
 
 describe('dispatch of /dev/sgx_enclave', () => {
-  it('ENOTTY: unknown commands, also a known number with another size', () => {
-    const all = opened();
-    for (const command of [0, 0xffff_ffff, 0x4010a400, 0x0000a404]) {
-      expect(answer(all, all.process.ioctl(all.enclave.fd, command, 0))).toBe('ENOTTY: the command is known');
-    }
-  });
-
-  it('EBUSY: another ioctl on the same file is in progress, even before ENOTTY; other files are free', () => {
-    const all = created();
-    const { process, enclave } = all;
-    const argument = process.memory.put(
-      EnclaveAddPages.encode({
-        src: BigInt(process.memory.allocate(200 * PAGE)),
-        length: BigInt(200 * PAGE),
-        secInfo: BigInt(process.memory.put(enclave.secInfoBytes(RW_REG))),
-      }),
-    );
-    const steps = process.ioctlSteps(enclave.fd, enclaveIoctls.numbers.SGX_IOC_ENCLAVE_ADD_PAGES, argument);
-    steps.next();
-    expect(answer(all, process.ioctl(enclave.fd, 0, 0))).toBe('EBUSY: no other ioctl on this file is in progress');
-    expect(answer(all, process.ioctl(process.open(sgxDevices.enclave.path), 0, 0))).toMatch(/^ENOTTY/);
-    while (steps.next().done !== true);
-    expect(answer(all, process.ioctl(enclave.fd, 0, 0))).toMatch(/^ENOTTY/);
-  });
-
   it('traces each ioctl with its decoded argument, result, duration and the check that refused', () => {
     const all = created();
     const events: TraceEvent[] = [];
