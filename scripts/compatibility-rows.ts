@@ -338,8 +338,7 @@ export const behaviours: readonly Row[] = [
   },
   {
     behaviour: 'An ELRANGE at 0, mapped RWX before CREATE; programs that make raw system calls',
-    tests: [driver('create', 'a base of 0'), driver('mmap', 'anything anywhere on a fresh file')],
-    notYet: 'the tests are of the model; no real program does it',
+    tests: [program('raw', 'mapped RWX before it is created'), driver('create', 'a base of 0')],
   },
   {
     behaviour: 'EINIT compares ATTRIBUTES and XFRM under their masks; a SIGSTRUCT that masks DEBUG in: EPERM',
