@@ -9,7 +9,7 @@ import { Waiter } from './linux/events.ts';
 import { close, isSpare, read } from './linux/files.ts';
 import { HostError } from './linux/library.ts';
 import { openPidfd } from './linux/processes.ts';
-import { peerPid, receive, send } from './linux/sockets.ts';
+import { askForSenders, peerPid, receive, send } from './linux/sockets.ts';
 import { SessionArea, type SessionFacts } from './session-area.ts';
 import { readOrEmpty } from './memory-map.ts';
 import { Session } from './session.ts';
@@ -38,6 +38,7 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
+    askForSenders(options.gate);
     this.#watch(options.gate, () => this.#admitAll());
     this.#watch(options.wakeUp, () => read(options.wakeUp, message.subarray(0, 8)));
   }
@@ -84,7 +85,7 @@ export class Connections {
       got = receive(this.#options.gate, message)
     ) {
       for (const socket of got.descriptors) {
-        const peer = tryPeer(socket);
+        const peer = tryPeer(socket, got.senderPid);
         if (peer === undefined) close(socket);
         else this.#admit(new Session(peer.pid, socket, peer.pidfd));
       }
@@ -140,8 +141,10 @@ export class Connections {
   #end(session: Session): void {
     if (session.ended) return;
     session.ended = true;
-    this.#onReadable.delete(session.socket);
-    this.#onReadable.delete(session.pidfd);
+    for (const fd of [session.socket, session.pidfd]) {
+      this.#onReadable.delete(fd);
+      this.#waiter.remove(fd);
+    }
     if (this.#sessions.get(session.pid) === session) this.#sessions.delete(session.pid);
     this.#options.onEnd(session);
     session.dispose();
@@ -162,10 +165,14 @@ function isEnding(pid: number): boolean {
   return (flags & PF_EXITING) !== 0;
 }
 
-/** Undefined when the process is gone or not visible from here, when this is no socket of one, or no number is left. */
-function tryPeer(socket: number): { pid: number; pidfd: number } | undefined {
+/**
+ * Undefined when the process is gone or not visible from here, when no number is left, or when this is no socket that
+ * its sender made: whoever passes on somebody else's must not speak for them.
+ */
+function tryPeer(socket: number, senderPid: number): { pid: number; pidfd: number } | undefined {
   try {
     const pid = peerPid(socket);
+    if (pid !== senderPid) return undefined;
     const pidfd = openPidfd(pid);
     if (isSpare(pidfd)) return { pid, pidfd };
     close(pidfd);

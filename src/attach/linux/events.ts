@@ -11,6 +11,7 @@ const futexCall = declare('long syscall(long, int64, int, int, int64, int64, int
 const EPOLL_CLOEXEC = 0o2000000;
 const EFD_CLOEXEC_NONBLOCK = 0o2004000;
 const EPOLL_CTL_ADD = 1;
+const EPOLL_CTL_DEL = 2;
 const EPOLLIN = 1;
 const EPOLL_EVENT_BYTES = 12;
 const MAX_EVENTS = 64;
@@ -23,13 +24,18 @@ export class Waiter {
   readonly #events = new Uint8Array(MAX_EVENTS * EPOLL_EVENT_BYTES);
   readonly #view = new DataView(this.#events.buffer);
 
-  /** Readable or hung up. Closing the descriptor ends the watch if no other process shares it; else use `remove`. */
+  /** Readable or hung up. */
   add(fd: number): void {
     const event = new Uint8Array(EPOLL_EVENT_BYTES);
     const view = new DataView(event.buffer);
     view.setUint32(0, EPOLLIN, true);
     view.setInt32(4, fd, true);
     epollCtl(this.#fd, EPOLL_CTL_ADD, fd, event);
+  }
+
+  /** Before a descriptor is closed: what others share would still be watched, under a number that is somebody else's. */
+  remove(fd: number): void {
+    epollCtl(this.#fd, EPOLL_CTL_DEL, fd, null);
   }
 
   /** Descriptors with something to read; none after `timeoutMs` (-1 = never). */

@@ -5,14 +5,17 @@ import { addressOfBytes } from './memory.ts';
 
 const socketpair = declareChecked('int socketpair(int, int, int, void *)');
 const getsockopt = declareChecked('int getsockopt(int, int, int, void *, void *)');
+const setsockopt = declareChecked('int setsockopt(int, int, int, void *, uint)');
 const sendmsg = declare('int64 sendmsg(int, void *, int)');
 const recvmsg = declare('int64 recvmsg(int, void *, int)');
 
 const AF_UNIX = 1;
 const SOCK_SEQPACKET_CLOEXEC = 0x80005;
 const SOL_SOCKET = 1;
+const SO_PASSCRED = 16;
 const SO_PEERCRED = 17;
 const SCM_RIGHTS = 1;
+const SCM_CREDENTIALS = 2;
 const MSG_DONTWAIT_NOSIGNAL = 0x4040;
 const MSG_DONTWAIT_CMSG_CLOEXEC = 0x4000_0040;
 
@@ -21,6 +24,11 @@ export function socketPair(): [number, number] {
   const pair = new Int32Array(2);
   socketpair(AF_UNIX, SOCK_SEQPACKET_CLOEXEC, 0, new Uint8Array(pair.buffer));
   return [pair[0]!, pair[1]!];
+}
+
+/** From now on messages received there say who sent them. */
+export function askForSenders(fd: number): void {
+  setsockopt(fd, SOL_SOCKET, SO_PASSCRED, new Uint8Array(Uint32Array.of(1).buffer), 4);
 }
 
 /** Who made the other end, as the kernel says; 0 for what has none. Throws ENOTSOCK. */
@@ -38,7 +46,8 @@ export function peerPid(fd: number): number {
 const MAX_FDS = 8;
 const CMSG_HEADER = 16;
 const iovec = new BigUint64Array(2);
-const control = new Uint8Array(CMSG_HEADER + 4 * MAX_FDS);
+/** Rights, and before them the sender: pid, uid and gid, padded to 16 bytes. */
+const control = new Uint8Array(CMSG_HEADER + 16 + CMSG_HEADER + 4 * MAX_FDS);
 const controlView = new DataView(control.buffer);
 const header = new BigUint64Array(7);
 const headerBytes = new Uint8Array(header.buffer);
@@ -73,6 +82,8 @@ export interface Received {
   readonly lengthBytes: number;
   /** Owned by the caller. */
   readonly descriptors: readonly number[];
+  /** The process that sent it, as the kernel says; 0 where `askForSenders` was not called. */
+  readonly senderPid: number;
 }
 
 /** Receives one message. Undefined when none waits. */
@@ -81,12 +92,21 @@ export function receive(fd: number, into: Uint8Array): Received | undefined {
   const lengthBytes = recvmsg(fd, headerBytes, MSG_DONTWAIT_CMSG_CLOEXEC);
   if (lengthBytes < 0) {
     if (lastErrno() === Errno.EAGAIN) return undefined;
-    return { lengthBytes: 0, descriptors: [] };
+    return { lengthBytes: 0, descriptors: [], senderPid: 0 };
   }
   const descriptors: number[] = [];
-  if (header[5]! >= CMSG_HEADER && controlView.getInt32(12, true) === SCM_RIGHTS) {
-    const end = Math.min(Number(controlView.getBigUint64(0, true)), control.length);
-    for (let at = CMSG_HEADER; at + 4 <= end; at += 4) descriptors.push(controlView.getInt32(at, true));
+  let senderPid = 0;
+  const controlEnd = Math.min(Number(header[5]!), control.length);
+  for (let at = 0; at + CMSG_HEADER <= controlEnd;) {
+    const cmsgBytes = Number(controlView.getBigUint64(at, true));
+    const end = Math.min(at + cmsgBytes, controlEnd);
+    const type = controlView.getInt32(at + 12, true);
+    const data = at + CMSG_HEADER;
+    if (type === SCM_CREDENTIALS) senderPid = controlView.getInt32(data, true);
+    if (type === SCM_RIGHTS) {
+      for (let each = data; each + 4 <= end; each += 4) descriptors.push(controlView.getInt32(each, true));
+    }
+    at += Math.max(CMSG_HEADER, Math.ceil(cmsgBytes / 8) * 8);
   }
-  return { lengthBytes, descriptors };
+  return { lengthBytes, descriptors, senderPid };
 }
