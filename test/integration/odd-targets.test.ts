@@ -27,9 +27,9 @@ describe('odd and hostile targets', () => {
 
   it('hostile: whoever destroys its session, its channel or its descriptors suffers alone', async () => {
     const { stdout, stderr, exitCode } = await run([], ['hostile']);
-    expect(stdout, stderr).toMatch(allOk);
-    expect(exitCode, stderr).toBe(0);
     expect(stderr).not.toContain('the machine failed');
+    expect(stdout).toMatch(allOk);
+    expect(exitCode).toBe(0);
   }, 90_000);
 
   it('a host without descriptors: ENFILE for the program, and the machine goes on', async () => {
