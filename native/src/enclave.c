@@ -6,8 +6,6 @@
 #include "enclave.h"
 #include <linux/prctl.h>
 
-#define SI_KERNEL_CODE 128
-
 static void report(struct slot *slot, u32 event, u64 tcs, u64 a, u64 b, u64 c)
 {
 	if (process->connected && !process->ended && (session->flags & SESSION_FLAGS_TRACE))
@@ -49,12 +47,12 @@ static void raise(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 
 {
 	switch (vector) {
 	case VECTOR_PF: raise_exception(slot, uc, vector, error, address, 11, 2 /* SEGV_ACCERR */); break;
-	case VECTOR_GP: raise_exception(slot, uc, vector, 0, 0, 11, SI_KERNEL_CODE); break;
+	case VECTOR_GP: raise_exception(slot, uc, vector, 0, 0, 11, SI_KERNEL); break;
 	case VECTOR_UD: raise_exception(slot, uc, vector, 0, 0, 4, 2 /* ILL_ILLOPN */); break;
 	case VECTOR_DE: raise_exception(slot, uc, vector, 0, 0, 8, 1 /* FPE_INTDIV */); break;
 	case VECTOR_AC: raise_exception(slot, uc, vector, 0, 0, 7, 1 /* BUS_ADRALN */); break;
 	case VECTOR_DB: raise_exception(slot, uc, vector, 0, 0, 5, 2 /* TRAP_TRACE */); break;
-	case VECTOR_BP: raise_exception(slot, uc, vector, 0, 0, 5, SI_KERNEL_CODE); break;
+	case VECTOR_BP: raise_exception(slot, uc, vector, 0, 0, 5, SI_KERNEL); break;
 	default: raise_exception(slot, uc, vector, 0, 0, 8, 7 /* FPE_FLTINV */); break;
 	}
 }

@@ -94,7 +94,7 @@ struct entry_frame {
 /* Does everything but the jump. When it changes nothing, try_entry returns to the ENCLU, which traps. */
 void prepare_entry(struct entry_frame *frame)
 {
-	struct slot *slot = slot_of_thread((u32)sys(__NR_gettid));
+	struct slot *slot = running_slot();
 	struct entry *entry = find_entry(frame->rbx);
 	bool stale;
 

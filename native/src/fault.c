@@ -65,7 +65,7 @@ static bool is_illegal_rdtsc(struct slot *slot, struct sigcontext_64 *regs)
 }
 
 /* Not getting anywhere: better a clear end than a hang. */
-static void count_retry(struct slot *slot, u64 address)
+void count_retry(struct slot *slot, u64 address)
 {
 	if (slot->retry_at != address) {
 		slot->retry_at = address;

@@ -47,7 +47,7 @@ static bool hand_over(struct slot *slot, int signal, const siginfo_t *info)
 	copy.si_code = SI_QUEUE_CODE;
 	for (u32 i = 0; i < slots_used; i++) {
 		struct slot *to = SLOT(i);
-		if (to != slot && to->tid && !(to->blocked & ~to->awaited & SIGNAL_BIT(signal)) &&
+		if (to->tid && to->tid != slot->tid && !(to->blocked & ~to->awaited & SIGNAL_BIT(signal)) &&
 		    !sys(__NR_rt_tgsigqueueinfo, process->pid, to->tid, signal, &copy))
 			return true;
 	}

@@ -9,6 +9,8 @@
 #define SIGNAL_COUNT 65
 #define XSTATE_MAGIC1 0x46505853u
 #define PKRU_BIT 9
+#define USER_CS 0x33
+#define USER_SS 0x2b
 
 static struct action actions[SIGNAL_COUNT];
 u32 actions_lock;
@@ -91,6 +93,21 @@ u64 ignored_state(void)
 	return state & ~(STATE_FILTERED | STATE_FILTERED_TWICE);
 }
 
+/* What would end or stop the program and has no handler does so now, in the middle of ours. */
+void let_defaults_through(struct slot *slot)
+{
+	u64 defaults = 0, mask;
+
+	lock(&actions_lock);
+	for (int signal = 1; signal < SIGNAL_COUNT; signal++)
+		if (!table(slot, false)[signal].handler)
+			defaults |= SIGNAL_BIT(signal);
+	defaults &= ~slot->mask & ~RESERVED_SIGNALS;
+	sys(__NR_rt_sigprocmask, SIG_UNBLOCK, &defaults, &mask, 8);
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
+	unlock(&actions_lock);
+}
+
 i64 trap_rt_sigaction(struct trap *trap)
 {
 	int signal = (int)trap->args[0];
@@ -120,6 +137,25 @@ i64 trap_rt_sigaction(struct trap *trap)
 
 /* ---- masks: what reaches the kernel never holds our signals; what the program sees does ---- */
 
+/* A vfork child has the slot of its parent, which waits: what it changes is the parent's again when that goes on. */
+static void lend(struct slot *slot)
+{
+	if (slot->lent || (u32)sys(__NR_getpid) == process->pid)
+		return;
+	slot->lent_blocked = slot->blocked;
+	slot->lent_altstack = slot->altstack;
+	slot->lent = true;
+}
+
+static void take_back(struct slot *slot)
+{
+	if (!slot->lent || (u32)sys(__NR_getpid) != process->pid)
+		return;
+	slot->blocked = slot->lent_blocked;
+	slot->altstack = slot->lent_altstack;
+	slot->lent = false;
+}
+
 static void block(struct slot *slot, ucontext_t *uc, u64 mask)
 {
 	*mask_of(uc) = mask & ~RESERVED_SIGNALS;
@@ -142,6 +178,7 @@ i64 trap_rt_sigprocmask(struct trap *trap)
 		case 2: break;
 		default: return -EINVAL;
 		}
+		lend(trap->slot);
 		block(trap->slot, trap->uc, set);
 	}
 	if (trap->args[2] && copy_user((void *)trap->args[2], &old, 8))
@@ -248,6 +285,7 @@ i64 trap_sigaltstack(struct trap *trap)
 	if (trap->args[0]) {
 		if (copy_user(&wanted, (void *)trap->args[0], sizeof wanted))
 			return -EFAULT;
+		lend(trap->slot);
 		r = set_altstack(trap->slot, wanted, sp);
 	}
 	if (!r && trap->args[1] && copy_user((void *)trap->args[1], &old, sizeof old))
@@ -290,26 +328,32 @@ void frame_key(ucontext_t *uc, bool allow)
 
 static struct altstack *stack_of_frame(ucontext_t *uc) { return (struct altstack *)&uc->uc_stack; }
 
+/* As the kernel's force_sig: blocked, it kills. */
+static void force_segv(struct slot *slot, ucontext_t *uc)
+{
+	siginfo_t info = { .si_signo = 11, .si_code = SI_KERNEL };
+
+	deliver(slot, 11, &info, uc);
+}
+
 /*
- * A handler of the program's returns: RSP is where the frame's context begins. The kernel restores the rest of it, and
- * refuses what cannot be read.
+ * A handler of the program's returns: RSP is where the frame's context begins. It takes the place of the one that we
+ * return by, so that everything changes at once, as in the kernel, which restores and refuses what it points to.
  */
 i64 trap_rt_sigreturn(struct trap *trap)
 {
-	struct sigcontext_64 *regs = registers(trap->uc);
-	ucontext_t *uc = (ucontext_t *)regs->sp;
-	struct altstack stack;
-	u64 mask;
+	ucontext_t *uc = trap->uc, frame;
+	u64 sp = registers(uc)->sp;
 
-	if (!copy_user(&stack, stack_of_frame(uc), sizeof stack) && !copy_user(&mask, mask_of(uc), 8)) {
-		set_altstack(trap->slot, stack, regs->sp);
-		trap->slot->blocked = mask & RESERVED_SIGNALS;
-		mask &= ~RESERVED_SIGNALS;
-		copy_user(mask_of(uc), &mask, 8);
-		copy_user(stack_of_frame(uc), stack_of_frame(trap->uc), sizeof stack);
+	if (copy_user(&frame, (void *)sp, sizeof frame)) {
+		force_segv(trap->slot, uc);
+		return 0;
 	}
-	regs->ip = (u64)signal_restorer;
-	return 0;
+	set_altstack(trap->slot, *stack_of_frame(&frame), sp);
+	*stack_of_frame(&frame) = *stack_of_frame(uc);
+	memcpy(uc, &frame, sizeof frame);
+	block(trap->slot, uc, *mask_of(uc));
+	return (i64)registers(uc)->ax;
 }
 
 /* The floating-point state that a handler starts with: initial, default keys. */
@@ -319,7 +363,7 @@ static void fresh_xstate(ucontext_t *uc)
 
 	if (!fp)
 		return;
-	fp[64] &= 0;
+	fp[64] = 0;
 	*(u16 *)fp = 0x37f;
 	*(u32 *)((char *)fp + 24) = 0x1f80;
 	if (key_on) {
@@ -328,22 +372,29 @@ static void fresh_xstate(ucontext_t *uc)
 	}
 }
 
+/* To this thread, as it came: taken when our handler returns, which must restore a mask that lets it through. */
+static void send_again(int signal, siginfo_t *info)
+{
+	u64 bit = SIGNAL_BIT(signal);
+
+	sys(__NR_rt_sigprocmask, 0, &bit, 0, 8);
+	sys(__NR_rt_tgsigqueueinfo, sys(__NR_getpid), sys(__NR_gettid), signal, info);
+}
+
 /* Dies, stops or goes on as without a handler: with the kernel's own default, at the same place. */
 static void by_default(int signal, siginfo_t *info, ucontext_t *uc)
 {
 	struct action fresh = { 0 };
 
 	sys(__NR_rt_sigaction, signal, &fresh, 0, 8);
-	/* A fault happens again when we return; what somebody sent has to be sent again. */
-	if (info->si_code <= 0 || info->si_code == 128 || registers(uc)->trapno == VECTOR_UD)
-		sys(__NR_tgkill, sys(__NR_getpid), sys(__NR_gettid), signal);
+	send_again(signal, info);
 	*mask_of(uc) &= ~SIGNAL_BIT(signal);
 }
 
 void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 {
 	struct sigcontext_64 *regs = registers(uc);
-	struct action *now = table(slot, false), action = now[signal];
+	struct action *now = table(slot, false), action;
 	u64 size = 0, *xstate = frame_xstate(uc, &size), sp, at;
 	bool fault = is_reserved(signal) && info->si_code > 0;
 	bool entering = false, overflow;
@@ -354,6 +405,9 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 		wait_unblocked(slot, signal, info);
 		return;
 	}
+	lock(&actions_lock);
+	action = now[signal];
+	unlock(&actions_lock);
 	if (slot->restart_at) {
 		/* A call of ours that waits for this signal: restart it only if the handler says so. */
 		if (slot->restart_at == regs->ip && action.handler > 1 && !(action.flags & SA_RESTART)) {
@@ -387,8 +441,10 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	*stack_of_frame(&frame.uc) = *altstack;
 	*mask_of(&frame.uc) |= slot->blocked;
 	if (overflow || (xstate && copy_user((void *)sp, xstate, size)) || copy_user((void *)at, &frame, sizeof frame)) {
-		by_default(11, info, uc);
-		sys(__NR_tgkill, sys(__NR_getpid), sys(__NR_gettid), 11);
+		/* Another signal's frame is a fault, which may have a stack of its own. */
+		if (signal == 11)
+			slot->blocked |= SIGNAL_BIT(11);
+		force_segv(slot, uc);
 		return;
 	}
 	if (action.flags & SA_RESETHAND)
@@ -403,6 +459,8 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 	regs->si = at + __builtin_offsetof(struct frame, info);
 	regs->dx = at + __builtin_offsetof(struct frame, uc);
 	regs->ax = 0;
+	regs->cs = USER_CS;
+	regs->ss = USER_SS;
 	regs->flags &= ~(u64)(RFLAGS_DF | RFLAGS_RF | RFLAGS_TF);
 }
 
@@ -429,19 +487,19 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 	}
 	if (slot->step.moved) {
 		abort_page_end(slot, uc);
+		slot->mask = *mask_of(uc);
 		if (signal == 5 && regs->trapno == VECTOR_DB && !slot->step.traced)
 			return;
 	}
-	slot->mask = *mask_of(uc);
 	if (slot->inside)
 		open_memory();
 	if (slot->entry_frame && in_entry(regs->ip))
 		undo_entry(slot, uc);
+	leave_trampoline(uc);
 	if (signal == 31) {
 		on_sigsys(slot, info, uc);
 		return;
 	}
-	leave_trampoline(uc);
 	if (signal == KICK_SIGNAL && is_kick(info)) {
 		host_signal();
 		if (slot->inside)
@@ -478,11 +536,9 @@ void on_signal(int signal, siginfo_t *info, ucontext_t *uc, struct slot *slot)
 			handle(slot, signal, info, uc);
 		return;
 	}
+	take_back(slot);
+	slot->mask = *mask_of(uc);
 	handle(slot, signal, info, uc);
-	while ((signal = take_signal(slot, RESERVED_SIGNALS & ~slot->blocked, &sent))) {
-		u64 bit = SIGNAL_BIT(signal);
-		/* Blocked until our return, which restores the mask. */
-		sys(__NR_rt_sigprocmask, 0, &bit, 0, 8);
-		sys(__NR_rt_tgsigqueueinfo, sys(__NR_getpid), sys(__NR_gettid), signal, &sent);
-	}
+	while ((signal = take_signal(slot, RESERVED_SIGNALS & ~slot->blocked, &sent)))
+		send_again(signal, &sent);
 }

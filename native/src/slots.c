@@ -10,9 +10,6 @@ _Static_assert(sizeof(struct slot) <= 1024, "the header leaves the slot to the s
 u32 slots_used;
 static u32 slots_lock, next_look;
 static u32 own_pid; /* survives fork, unlike process->pid */
-/* Last slot seen for a thread id; a hint, always verified. */
-static u16 hints[STUB_MAP_SLOT_COUNT];
-#define HINT(tid) hints[(tid) % ARRAY_LENGTH(hints)]
 
 static u64 stack_of(struct slot *slot)
 {
@@ -30,7 +27,8 @@ void slots_start(void)
 
 static bool is_dead(struct slot *slot)
 {
-	return slot->tid && sys(__NR_tgkill, process->pid, slot->tid, 0) == -ESRCH;
+	/* By tkill: it may belong to another process that shares our memory. */
+	return slot->tid && sys(__NR_tkill, slot->tid, 0) == -ESRCH;
 }
 
 /* A free slot, one whose thread has gone, or the next unused one. */
@@ -39,12 +37,9 @@ static struct slot *claim(u32 tid)
 	struct slot *found = NULL;
 
 	lock(&slots_lock);
-	/* A thread id that is used again: its former slot, whose stack nobody needs any more. */
-	if (slots_used && SLOT(HINT(tid))->tid == tid)
-		found = SLOT(HINT(tid));
 	for (u32 tries = 0; tries < 8 && tries < slots_used && !found; tries++) {
 		struct slot *slot = SLOT(next_look++ % slots_used);
-		if (!slot->tid || is_dead(slot))
+		if (!slot->tid || slot->tid == tid || is_dead(slot))
 			found = slot;
 	}
 	for (u32 i = 0; i < slots_used && !found && slots_used == STUB_MAP_SLOT_COUNT; i++)
@@ -65,26 +60,24 @@ static struct slot *claim(u32 tid)
 	found->index = index;
 	found->tid = tid;
 	found->altstack.flags = SS_DISABLE;
-	HINT(tid) = (u16)index;
 	unlock(&slots_lock);
 	return found;
 }
 
-struct slot *slot_of_thread(u32 tid)
+static struct slot *slot_at(u64 address)
 {
-	if (HINT(tid) >= slots_used)
-		return NULL;
-	struct slot *slot = SLOT(HINT(tid));
-	return slot->tid == tid ? slot : NULL;
+	u64 index = (address - STUB_MAP_SLOTS) / STUB_MAP_SLOT_SIZE;
+
+	return index < STUB_MAP_SLOT_COUNT ? SLOT(index) : NULL;
 }
 
+/* The kernel knows: by a thread's id one could find the slot of another that had the same. */
 struct slot *running_slot(void)
 {
-	u64 at = (u64)__builtin_frame_address(0) - STUB_MAP_SLOTS;
+	struct altstack stack = { 0 };
 
-	if (at < (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE)
-		return SLOT(at / STUB_MAP_SLOT_SIZE);
-	return slot_of_thread((u32)sys(__NR_gettid));
+	sys(__NR_sigaltstack, 0, &stack);
+	return slot_at(stack.sp);
 }
 
 static void use_stack(struct slot *slot, struct altstack *stack)
@@ -117,28 +110,26 @@ static void adopt_process(struct slot *mine)
 		return;
 	mine->tid = (u32)sys(__NR_gettid);
 	mine->vfork_pid = 0;
+	mine->lent = false;
 	mine->waiting = 0;
 	mine->dispatching = false; /* the kernel does not hand it on */
-	HINT(mine->tid) = (u16)mine->index;
 }
 
 struct slot *slot_of_handler(ucontext_t *uc)
 {
-	u64 at = (u64)uc;
-	struct slot *slot;
+	struct slot *slot = slot_at((u64)uc);
+	u64 all = ~0UL, mask;
 
-	if (at >= STUB_MAP_SLOTS && at < STUB_MAP_SLOTS + (u64)STUB_MAP_SLOT_COUNT * STUB_MAP_SLOT_SIZE) {
-		slot = SLOT((at - STUB_MAP_SLOTS) / STUB_MAP_SLOT_SIZE);
-		if (!process->pid)
-			adopt_process(slot);
-		return slot;
-	}
-	/* A thread's first trap: it has no alternate stack yet. The frame we return through gives it ours. */
 	if (!process->pid)
-		adopt_process(NULL);
+		adopt_process(slot);
+	if (slot)
+		return slot;
+	/* A thread's first trap: it has no alternate stack yet. The frame we return through gives it ours. */
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &all, &mask, 8);
 	slot = claim((u32)sys(__NR_gettid));
 	use_stack(slot, (struct altstack *)&uc->uc_stack);
 	/* At once, too: what comes while this handler runs must find it. */
 	sys(__NR_sigaltstack, &uc->uc_stack, 0);
+	sys(__NR_rt_sigprocmask, SIG_SETMASK, &mask, 0, 8);
 	return slot;
 }

@@ -151,6 +151,9 @@ struct slot {
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
 	struct action *overlay;
+	bool lent;                      /* a vfork child of this thread has changed what was: */
+	u64 lent_blocked;
+	struct altstack lent_altstack;
 	struct {
 		u64 page;               /* two private pages of 0xff */
 		u64 mask, delta[2], value[2];
@@ -166,8 +169,7 @@ extern u32 slots_used;
 void slots_start(void);
 struct slot *first_slot(void);                  /* the main thread's */
 struct slot *slot_of_handler(ucontext_t *uc);   /* first thing in a handler; adopts threads and fork children */
-struct slot *running_slot(void);                /* of the calling thread, by its stack or its id; NULL: none yet */
-struct slot *slot_of_thread(u32 tid);           /* outside handlers, by a hint table; NULL when not known */
+struct slot *running_slot(void);                /* of the calling thread; NULL: none yet */
 
 /* ---- channel.c: the host -------------------------------------------------------------------------------------- */
 
@@ -256,6 +258,7 @@ struct action { u64 handler, flags, restorer, mask; };
 extern u32 actions_lock;
 void signals_start(struct slot *slot, u64 inherited_ignored);
 u64 ignored_state(void);
+void let_defaults_through(struct slot *slot);
 /* Makes the return from our handler enter the program's; or does what the default is. */
 void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);
 u64 *mask_of(ucontext_t *uc);
@@ -302,6 +305,7 @@ void abort_page_end(struct slot *slot, ucontext_t *uc);
 
 /* ---- fault.c ------------------------------------------------------------------------------------------------------ */
 
+void count_retry(struct slot *slot, u64 address);       /* dies when a page faults again and again */
 void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);
 
 /* ---- entry.S -------------------------------------------------------------------------------------------------------- */

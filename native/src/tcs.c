@@ -80,14 +80,15 @@ struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 leaf)
 		return NULL;
 	for (u32 i = 0; i < sizeof checked / 8; i++)
 		((u64 *)&checked)[i] = record->out[i];
-	u64 alias = map_alias(slot, (u32)checked.enclave % SESSION_ENCLAVES);
 	lock(&entries_lock);
+	u64 alias = map_alias(slot, (u32)checked.enclave % SESSION_ENCLAVES);
 	struct entry *entry = find_entry(tcs), *fresh = entry ? entry : new_entry();
 	fresh->tcs = tcs;
 	fresh->record = checked;
 	fresh->alias = alias;
 	fresh->enclave = (u32)checked.enclave % SESSION_ENCLAVES;
-	fresh->generation = (u32)(checked.enclave >> 32);
+	/* Last: who finds it current believes the rest. */
+	__atomic_store_n(&fresh->generation, (u32)(checked.enclave >> 32), __ATOMIC_RELEASE);
 	if (!entry) {
 		fresh->next = buckets[tcs / PAGE % BUCKETS];
 		__atomic_store_n(&buckets[tcs / PAGE % BUCKETS], fresh, __ATOMIC_RELEASE);
@@ -120,6 +121,8 @@ bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address)
 			continue;
 		if (ask(slot, OP_LOAD, alias->base + (address - alias->at), 0, 0, 0, 0) != VERDICT_RETRY)
 			die("an enclave's TCS or SSA page is gone while a thread needs it");
+		count_retry(slot, address);
+		let_defaults_through(slot);
 		return true;
 	}
 	return false;

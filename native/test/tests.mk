@@ -5,7 +5,7 @@ TEST_CFLAGS = -O2 -g -std=gnu11 -Wall -Wextra -Werror -MMD -MP
 LOADER_PARTS = loader elf vdso exec paths lib
 LOADER_OBJECTS = $(LOADER_PARTS:%=$(BUILD)/%.c.o) $(BUILD)/start.S.o $(T)/standins.o
 
-TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show signals-test
+TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show signals-test frames-test
 
 REPORTS = dynamic static static-pie no-pie aligned exec-stack
 dynamic_FLAGS =
@@ -29,6 +29,8 @@ test: all $(TESTS:%=$(T)/%) $(T)/loader $(REPORTS:%=$(T)/report-%)
 	$(T)/loader-test $(BUILD)/vitrine-stub $(REPORTS:%=$(T)/report-%)
 	$(T)/signals-test
 	VITRINE_STUB=1 $(BUILD)/vitrine-stub no-host 0 $(T)/signals-test signals-test
+	$(T)/frames-test
+	$(BUILD)/vitrine-stub no-host 0 $(T)/frames-test frames-test
 
 # The loader alone, without the rest of the stub: it needs no host.
 $(T)/loader: $(LOADER_OBJECTS)
