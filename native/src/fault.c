@@ -6,7 +6,7 @@
 #include <asm/prctl.h>
 
 #define SGX_LEAF 0x12
-#define PATIENCE 100000         /* "mended" so often in a row at one place: the model and the mapping disagree */
+#define PATIENCE 20000          /* "mended" so often in a row at one place: the model and the mapping disagree */
 
 static void native_cpuid(u32 leaf, u32 subleaf, u32 r[4])
 {

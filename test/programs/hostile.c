@@ -172,6 +172,34 @@ static void own_descriptors(void)
 	check(waitpid(pid, &status, 0) == pid && status == 0);
 }
 
+/* A page that the host believes there and that never comes: what runs into it can be ended all the same. */
+static void punch(int variant)
+{
+	struct work work = { WORK_COMPUTE, 1, 0, 0 };
+
+	check(fallocate(device, 3 /* PUNCH_HOLE, KEEP_SIZE */, (off_t)enclave.tcs, 4096) == 0);
+	signal(SIGTERM, SIG_DFL);
+	if (variant)
+		alarm(1);
+	run_work(&work, 0);
+}
+
+static void punched_pages(void)
+{
+	for (int variant = 0; variant < 2; variant++) {
+		pid_t pid = fork();
+		if (pid == 0) {
+			load();
+			punch(variant);
+			_exit(0);
+		}
+		int status = 0;
+		check(waitpid(pid, &status, 0) == pid && WIFSIGNALED(status));
+		check(WTERMSIG(status) == SIGKILL || (variant && WTERMSIG(status) == SIGALRM));
+		check(compute_once((uint64_t)variant, 0));
+	}
+}
+
 static int open_all(int *fds, int most)
 {
 	int opened = 0;
@@ -226,7 +254,7 @@ int main(int count, char **names)
 	static const struct scenario scenarios[] = {
 		{ "own-descriptors", own_descriptors },   { "all-descriptors", all_descriptors },
 		{ "scribbled-session", scribbled_session }, { "forged-requests", forged_requests },
-		{ "flooded-channel", flooded_channel },
+		{ "flooded-channel", flooded_channel },     { "punched-pages", punched_pages },
 		/* The last is for a host with a limit of its own, and only run by name. */
 		{ "descriptors-of-host", descriptors_of_host },
 	};

@@ -386,6 +386,52 @@ static void orphan(void)
 	}
 }
 
+static pthread_barrier_t both;
+static void *enter_first(void *thread)
+{
+	pthread_barrier_wait(&both);
+	check(compute_once(3, (int)(intptr_t)thread));
+	return NULL;
+}
+
+/* How often this process maps the enclave's file elsewhere than the enclave itself. */
+static int other_mappings(void)
+{
+	unsigned long at, inode, file = 0;
+	int count = 0;
+	char line[512];
+
+	for (int pass = 0; pass < 2; pass++) {
+		FILE *maps = fopen("/proc/self/maps", "r");
+		while (maps && fgets(line, sizeof line, maps)) {
+			if (sscanf(line, "%lx-%*x %*s %*x %*s %lu", &at, &inode) != 2 || !inode)
+				continue;
+			if (at - (unsigned long)enclave.base < enclave.size_bytes)
+				file = inode;
+			else
+				count += pass && inode == file;
+		}
+		fclose(maps);
+	}
+	return count;
+}
+
+/* Two threads whose first entries come at the same time share what the first of them sets up. */
+static void first_entries(void)
+{
+	pthread_t threads[2];
+
+	pthread_barrier_init(&both, NULL, 2);
+	for (int round = 0; round < 10; round++) {
+		load_enclave("small");
+		for (intptr_t i = 0; i < 2; i++)
+			check(pthread_create(&threads[i], NULL, enter_first, (void *)i) == 0);
+		for (int i = 0; i < 2; i++)
+			pthread_join(threads[i], NULL);
+		check(other_mappings() == 1);
+	}
+}
+
 int main(int count, char **names)
 {
 	static const struct scenario scenarios[] = {
@@ -400,6 +446,7 @@ int main(int count, char **names)
 		{ "ways-to-start", ways_to_start },
 		{ "jumps-out", jumps_out },
 		{ "same-place-again", same_place_again },
+		{ "first-entries", first_entries },
 		{ "orphan", orphan },
 	};
 
