@@ -13,13 +13,8 @@
 #include <linux/mman.h>
 
 #define REG_NONE 16
-#define REG_RBX 3
-#define REG_RSP 4
-#define REG_RSI 6
-#define REG_RDI 7
 
-/* Registers in their encoding's order. */
-static u64 *general(struct sigcontext_64 *regs, u32 number)
+u64 *general(struct sigcontext_64 *regs, u32 number)
 {
 	switch (number) {
 	case 0: return (u64 *)&regs->ax;

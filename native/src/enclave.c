@@ -45,16 +45,18 @@ void raise_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u
 
 static void raise(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 address)
 {
-	switch (vector) {
-	case VECTOR_PF: raise_exception(slot, uc, vector, error, address, 11, 2 /* SEGV_ACCERR */); break;
-	case VECTOR_GP: raise_exception(slot, uc, vector, 0, 0, 11, SI_KERNEL); break;
-	case VECTOR_UD: raise_exception(slot, uc, vector, 0, 0, 4, 2 /* ILL_ILLOPN */); break;
-	case VECTOR_DE: raise_exception(slot, uc, vector, 0, 0, 8, 1 /* FPE_INTDIV */); break;
-	case VECTOR_AC: raise_exception(slot, uc, vector, 0, 0, 7, 1 /* BUS_ADRALN */); break;
-	case VECTOR_DB: raise_exception(slot, uc, vector, 0, 0, 5, 2 /* TRAP_TRACE */); break;
-	case VECTOR_BP: raise_exception(slot, uc, vector, 0, 0, 5, SI_KERNEL); break;
-	default: raise_exception(slot, uc, vector, 0, 0, 8, 7 /* FPE_FLTINV */); break;
-	}
+	static const struct { u8 vector, signal, code; } kinds[] = {
+		{ VECTOR_PF, SIGSEGV, SEGV_ACCERR }, { VECTOR_GP, SIGSEGV, SI_KERNEL }, { VECTOR_UD, SIGILL, ILL_ILLOPN },
+		{ VECTOR_DE, SIGFPE, FPE_INTDIV }, { VECTOR_AC, SIGBUS, BUS_ADRALN }, { VECTOR_DB, SIGTRAP, TRAP_TRACE },
+		{ VECTOR_BP, SIGTRAP, SI_KERNEL }, { 0xff, SIGFPE, FPE_FLTINV },
+	};
+	u32 i = 0;
+
+	while (i < ARRAY_LENGTH(kinds) - 1 && kinds[i].vector != vector)
+		i++;
+	if (vector != VECTOR_PF)
+		error = 0, address = 0;
+	raise_exception(slot, uc, vector, error, address, kinds[i].signal, kinds[i].code);
 }
 
 /* What the host answered instead of a result. */
@@ -181,21 +183,13 @@ static void leaf_at_host(struct slot *slot, ucontext_t *uc, u32 leaf)
 	regs->ip += 3;
 }
 
-static bool is_enclu(struct slot *slot, u64 rip)
-{
-	static const u8 enclu[3] = { 0x0f, 0x01, 0xd7 };
-	u8 code[3];
-
-	rip = inside_byte_address(slot, rip);
-	return !copy_user(code, (void *)rip, sizeof code) && !memcmp(code, enclu, sizeof code);
-}
-
 bool on_enclu(struct slot *slot, ucontext_t *uc)
 {
+	static const u8 enclu[3] = { 0x0f, 0x01, 0xd7 };
 	struct sigcontext_64 *regs = registers(uc);
 	u32 leaf = (u32)regs->ax;
 
-	if (!is_enclu(slot, regs->ip))
+	if (!code_is(slot, regs->ip, enclu, sizeof enclu))
 		return false;
 	slot->retries = 0;
 	if (slot->inside) {
@@ -231,10 +225,11 @@ void leave_by_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error
 	raise(slot, uc, vector, error, address);
 }
 
-void leave_by_bus_error(struct slot *slot, ucontext_t *uc, u32 error, u64 address)
+void bus_error(struct slot *slot, ucontext_t *uc, u32 error, u64 address)
 {
-	leave_to_aep(slot, uc, exit_info_of(slot->entry, VECTOR_PF), error, address);
-	raise_exception(slot, uc, VECTOR_PF, error, address, 7, 2 /* BUS_ADRERR */);
+	if (slot->inside)
+		leave_to_aep(slot, uc, exit_info_of(slot->entry, VECTOR_PF), error, address);
+	raise_exception(slot, uc, VECTOR_PF, error, address, SIGBUS, BUS_ADRERR);
 }
 
 void leave_by_interrupt(struct slot *slot, ucontext_t *uc)

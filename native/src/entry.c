@@ -142,20 +142,10 @@ void undo_entry(struct slot *slot, ucontext_t *uc)
 	frame_key(uc, false);
 	slot->entry_frame = NULL;
 	regs->ax = ENCLU_EENTER;
-	regs->bx = frame->rbx;
 	regs->cx = (u64)vdso_enclu;
-	regs->dx = frame->rdx;
-	regs->si = frame->rsi;
-	regs->di = frame->rdi;
-	regs->bp = frame->rbp;
-	regs->r8 = frame->r8;
-	regs->r9 = frame->r9;
-	regs->r10 = frame->r10;
-	regs->r11 = frame->r11;
-	regs->r12 = frame->r12;
-	regs->r13 = frame->r13;
-	regs->r14 = frame->r14;
-	regs->r15 = frame->r15;
+	regs->bx = frame->rbx; regs->dx = frame->rdx; regs->bp = frame->rbp; regs->si = frame->rsi; regs->di = frame->rdi;
+	regs->r8 = frame->r8; regs->r9 = frame->r9; regs->r10 = frame->r10; regs->r11 = frame->r11;
+	regs->r12 = frame->r12; regs->r13 = frame->r13; regs->r14 = frame->r14; regs->r15 = frame->r15;
 	regs->sp = (u64)(frame + 1);
 	regs->ip = (u64)vdso_enclu;
 }

@@ -29,8 +29,7 @@ static void emulate_cpuid(struct slot *slot, struct sigcontext_64 *regs)
 		r[2] |= session->cpuid7_ecx;
 	}
 	if (sgx && leaf == SGX_LEAF) {
-		for (u32 i = 0; i < 4; i++)
-			r[i] = 0;
+		memset(r, 0, sizeof r);
 		if (subleaf < CPUID_SGX_SUBLEAVES) {
 			r[0] = session->cpuid_sgx[subleaf].eax;
 			r[1] = session->cpuid_sgx[subleaf].ebx;
@@ -48,20 +47,14 @@ static void emulate_cpuid(struct slot *slot, struct sigcontext_64 *regs)
 static bool is_cpuid(struct slot *slot, struct sigcontext_64 *regs)
 {
 	static const u8 cpuid[2] = { 0x0f, 0xa2 };
-	u8 code[2];
-
-	return regs->trapno == VECTOR_GP && !copy_user(code, (void *)inside_byte_address(slot, regs->ip), 2) &&
-	       !memcmp(code, cpuid, 2);
+	return code_is(slot, regs->ip, cpuid, sizeof cpuid);
 }
 
 static bool is_illegal_rdtsc(struct slot *slot, struct sigcontext_64 *regs)
 {
 	static const u8 rdtsc[2] = { 0x0f, 0x31 }, rdtscp[3] = { 0x0f, 0x01, 0xf9 };
-	u8 code[3];
-
-	return slot->inside && rdtsc_is_illegal() && regs->trapno == VECTOR_GP &&
-	       !copy_user(code, (void *)inside_byte_address(slot, regs->ip), 3) &&
-	       (!memcmp(code, rdtsc, 2) || !memcmp(code, rdtscp, 3));
+	return slot->inside && rdtsc_is_illegal() &&
+	       (code_is(slot, regs->ip, rdtsc, sizeof rdtsc) || code_is(slot, regs->ip, rdtscp, sizeof rdtscp));
 }
 
 /* Not getting anywhere: better a clear end than a hang. */
@@ -96,11 +89,7 @@ static void on_enclave_page(struct slot *slot, int signal, siginfo_t *info, ucon
 			raise_exception(slot, uc, vector, error, page, 11, 2 /* SEGV_ACCERR */);
 		return;
 	case VERDICT_BUS:
-		if (slot->inside)
-			leave_by_bus_error(slot, uc, PF_ERROR_U | (access == 1 ? PF_ERROR_W : 0), ALIGN_DOWN(address, PAGE));
-		else
-			raise_exception(slot, uc, VECTOR_PF, PF_ERROR_U | (access == 1 ? PF_ERROR_W : 0),
-					ALIGN_DOWN(address, PAGE), 7, 2 /* BUS_ADRERR */);
+		bus_error(slot, uc, PF_ERROR_U | (access == 1 ? PF_ERROR_W : 0), ALIGN_DOWN(address, PAGE));
 		return;
 	case VERDICT_ABORT_PAGE:
 		if (!slot->inside && abort_page(slot, uc, address))
@@ -117,14 +106,14 @@ void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t
 	struct sigcontext_64 *regs = registers(uc);
 	u64 address = (u64)info->si_addr;
 
-	if (is_cpuid(slot, regs)) {
+	if (regs->trapno == VECTOR_GP && is_cpuid(slot, regs)) {
 		if (slot->inside)
 			leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
 		else
 			emulate_cpuid(slot, regs);
 		return;
 	}
-	if (is_illegal_rdtsc(slot, regs)) {
+	if (regs->trapno == VECTOR_GP && is_illegal_rdtsc(slot, regs)) {
 		leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
 		return;
 	}

@@ -293,15 +293,22 @@ void raise_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u
 void catch_up(struct slot *slot);                       /* the kick: protections of the current generation */
 void enclaves_forget(void);                             /* in a fork child: nothing cached is its own */
 bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address);
-u64 inside_byte_address(struct slot *slot, u64 rip);    /* where the stub can read enclave code */
+bool code_is(struct slot *slot, u64 rip, const u8 *wanted, u64 size); /* up to 4 bytes, in or outside */
 bool in_elrange(struct slot *slot, u64 address);        /* of the enclave that the thread is in */
-void leave_by_bus_error(struct slot *slot, ucontext_t *uc, u32 error, u64 address);
+void bus_error(struct slot *slot, ucontext_t *uc, u32 error, u64 address); /* in or outside */
 
 /* ---- abort-page.c --------------------------------------------------------------------------------------------------- */
 
 /* Lets one instruction outside see all ones where it reads enclave memory; false: it cannot be done. */
 bool abort_page(struct slot *slot, ucontext_t *uc, u64 address);
 void abort_page_end(struct slot *slot, ucontext_t *uc);
+
+/* A general register by its number in instructions. */
+u64 *general(struct sigcontext_64 *regs, u32 number);
+#define REG_RBX 3
+#define REG_RSP 4
+#define REG_RSI 6
+#define REG_RDI 7
 
 /* ---- fault.c ------------------------------------------------------------------------------------------------------ */
 

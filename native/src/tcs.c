@@ -103,9 +103,13 @@ bool in_elrange(struct slot *slot, u64 address)
 }
 
 /* Enclave code may be execute-only: it is read through the alias. */
-u64 inside_byte_address(struct slot *slot, u64 rip)
+bool code_is(struct slot *slot, u64 rip, const u8 *wanted, u64 size)
 {
-	return in_elrange(slot, rip) ? alias_of(slot->entry, rip) : rip;
+	u8 code[4];
+
+	if (in_elrange(slot, rip))
+		rip = alias_of(slot->entry, rip);
+	return !copy_user(code, (void *)rip, size) && !memcmp(code, wanted, size);
 }
 
 /* The stub touched enclave memory through its own mapping and the page is away: have it brought back, try again. */

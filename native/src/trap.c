@@ -38,13 +38,10 @@ i64 pass_edited(struct trap *trap, u64 which, u64 value)
 
 static u64 *edited_register(struct sigcontext_64 *regs, u64 which)
 {
-	switch (which) {
-	case EDIT_RDI: return (u64 *)&regs->di;
-	case EDIT_RSI: return (u64 *)&regs->si;
-	case EDIT_R8: return (u64 *)&regs->r8;
-	case EDIT_R9: return (u64 *)&regs->r9;
-	default: return (u64 *)&regs->r10;
-	}
+	static const u8 numbers[] = {
+		[EDIT_RDI] = REG_RDI, [EDIT_RSI] = REG_RSI, [EDIT_R8] = 8, [EDIT_R9] = 9, [EDIT_R10] = 10,
+	};
+	return general(regs, numbers[which]);
 }
 
 /* Lays the trampoline's frame below the program's red zone. */
