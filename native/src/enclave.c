@@ -167,7 +167,7 @@ static void leaf_at_host(struct slot *slot, ucontext_t *uc, u32 leaf)
 	u64 rax = record->out[0], zero_flag = record->out[1];
 
 	if (verdict == VERDICT_BUS) {
-		leave_by_bus_error(slot, uc, (u32)record->out[1], record->out[2]);
+		bus_error(slot, uc, (u32)record->out[1], record->out[2]);
 		return;
 	}
 	if (verdict != VERDICT_RETRY) {

@@ -2,7 +2,7 @@
  * The program's signals. The kernel's handler is always ours, on the thread's slot. We never call the program's
  * handler: we build the frame that the kernel would have built, on the stack that its SA_ONSTACK asks for, and return
  * into it: longjmp and cancellation are then native. The frame says what the program believes of masks and stacks;
- * when it returns, rt_sigreturn traps, and the kernel gets the frame with what is really so.
+ * when it returns, rt_sigreturn traps, and our own frame becomes that one, with what is really so.
  */
 #include "stub.h"
 
