@@ -4,7 +4,7 @@
  * A target process starts as the loader (loader.c): it installs handlers, filters and CPUID faulting (start.c), maps
  * the program (elf.c) beside itself and jumps. From then on the stub only runs when the kernel hands it a signal:
  * SIGSYS for a trapped system call (trap.c), SIGILL for ENCLU (enclave.c), SIGSEGV and SIGBUS for enclave pages
- * and CPUID (fault.c), and every signal the program itself handles (signals.c).
+ * and CPUID (fault.c), and every signal the program itself handles (signals.c, masks.c).
  *
  * Memory: everything static here is private to the process and copied by fork. `process` lies in a page that fork
  * wipes, so a child sees zero there and adopts itself. The session area is shared with the host.
@@ -247,7 +247,7 @@ i64 pass_edited(struct trap *trap, u64 which, u64 value);
 void on_sigsys(struct slot *slot, siginfo_t *info, ucontext_t *uc);
 void leave_trampoline(ucontext_t *uc);                  /* a signal hit a passed call: show the program its own code */
 
-/* ---- signals.c ---------------------------------------------------------------------------------------------------- */
+/* ---- signals.c, masks.c ------------------------------------------------------------------------------------------ */
 
 struct action { u64 handler, flags, restorer, mask; };
 #define SIGNAL_BIT(s) (1UL << ((s) - 1))
@@ -262,6 +262,12 @@ void let_defaults_through(struct slot *slot);
 /* Makes the return from our handler enter the program's; or does what the default is. */
 void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);
 u64 *mask_of(ucontext_t *uc);
+void block(struct slot *slot, ucontext_t *uc, u64 mask);  /* from our return on, as the program asks for it */
+void take_back(struct slot *slot);                      /* what a vfork child of this thread has changed */
+extern const struct altstack no_stack;
+bool lies_on(const struct altstack *stack, u64 sp);
+bool on_altstack(const struct altstack *stack, u64 sp); /* ... and the kernel would count it as in use */
+i64 set_altstack(struct slot *slot, struct altstack wanted, u64 sp);
 u64 *frame_xstate(ucontext_t *uc, u64 *size);           /* the XSAVE image in our frame, NULL if none */
 void frame_key(ucontext_t *uc, bool allow);              /* enclave memory after our return */
 
