@@ -27,6 +27,15 @@ function read(file: string): { header: TraceHeader; lines: TraceLine[] } {
   return { header: header as TraceHeader, lines: lines as TraceLine[] };
 }
 
+/** The command name of a process, a line; empty while there is none. */
+function nameOf(pid: number | undefined): string {
+  try {
+    return readFileSync(`/proc/${pid}/comm`, 'latin1');
+  } catch {
+    return '';
+  }
+}
+
 /** Rows of the last table: `| name | args |`. */
 function documentedArgs(): Map<string, Set<string>> {
   const document = readFileSync(path.join(root, 'docs', 'trace.md'), 'utf8');
@@ -73,8 +82,8 @@ describe('a trace file', () => {
 
   it('is whole when the program was killed', async () => {
     const file = path.join(folder, 'killed.jsonl');
-    const targets = new TargetRun(['--trace', file], ['building']);
-    await once(targets.host.stderr!, 'data');
+    const targets = new TargetRun(['--trace', file], ['victim']);
+    while (nameOf(targets.target) !== 'run\n') await new Promise((resolve) => setTimeout(resolve, 5));
     process.kill(targets.target!, 'SIGKILL');
     expect((await targets.ended).signal).toBe('SIGKILL');
     const { lines } = read(file);
