@@ -26,7 +26,8 @@ describe('odd and hostile targets', () => {
   }, 90_000);
 
   it('hostile: whoever destroys its session, its channel or its descriptors suffers alone', async () => {
-    const { stdout, stderr, exitCode } = await run([], ['hostile']);
+    // Its standard input is a socket that is at its end, so that it has one to send to the machine.
+    const { stdout, stderr, exitCode } = await new TargetRun([], ['hostile'], {}, '').ended;
     expect(stderr).not.toContain('the machine failed');
     expect(stdout).toMatch(allOk);
     expect(exitCode).toBe(0);

@@ -38,18 +38,18 @@ export class TargetRun {
     options: readonly string[],
     [program = '', ...args]: readonly string[],
     environment: Readonly<Record<string, string>> = {},
-    input = '',
+    input?: string,
   ) {
     const file = program.includes('/') ? program : path.join('build', program);
     const [name = '', value = ''] = this.#word.split('=');
     this.host = spawn(vitrine, ['run', ...options, '--', file, ...args], {
       cwd: programsFolder,
-      stdio: ['pipe', 'pipe', 'pipe'],
+      stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'],
       env: { ...process.env, ...environment, [name]: value },
     });
     // A program may end before it has read everything.
-    this.host.stdin!.on('error', () => {});
-    this.host.stdin!.end(input);
+    this.host.stdin?.on('error', () => {});
+    this.host.stdin?.end(input);
     this.ended = this.#end();
   }
 
