@@ -14,12 +14,14 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #define HERE "."
 #define LINK "/proc/self/fd/0"
 
 static char buffer[4096], *page;
+static struct iovec vector = { buffer, 1 };
 static int file, epoll;
 static sigset_t empty;
 static struct timespec none;
@@ -56,6 +58,16 @@ static struct { void *handler; unsigned long flags; void *restorer; unsigned lon
 	_(epoll_pwait2, syscall(SYS_epoll_pwait2, epoll, buffer, 1, &none, &empty, 8))            \
 	_(sigaltstack, syscall(SYS_sigaltstack, NULL, buffer))                                    \
 	_(mmap, munmap(mmap(NULL, 4096, PROT_READ, MAP_SHARED, file, 0), 4096))                   \
+	_(pread64, syscall(SYS_pread64, file, buffer, 1, 0))                                      \
+	_(pwrite64, syscall(SYS_pwrite64, file, buffer, 1, 0))                                    \
+	_(preadv, syscall(SYS_preadv, file, &vector, 1, 0, 0))                                    \
+	_(pwritev, syscall(SYS_pwritev, file, &vector, 1, 0, 0))                                  \
+	_(preadv2, syscall(SYS_preadv2, file, &vector, 1, 0, 0, 0))                               \
+	_(pwritev2, syscall(SYS_pwritev2, file, &vector, 1, 0, 0, 0))                             \
+	_(lseek, syscall(SYS_lseek, file, 0, SEEK_SET))                                           \
+	_(ftruncate, syscall(SYS_ftruncate, file, 4096))                                          \
+	_(fallocate, syscall(SYS_fallocate, file, 0, 0, 4096))                                    \
+	_(fsync, syscall(SYS_fsync, file))                                                        \
 	_(fstat, syscall(SYS_fstat, 0, buffer))                                                   \
 	_(mprotect, syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE))                    \
 	_(munmap, syscall(SYS_munmap, page + 2 * 4096, 4096))                                     \
