@@ -3,7 +3,7 @@
 //
 //   large-enclave IMAGE SIGSTRUCT MEASURED_PAGES
 //
-// IMAGE is made by bench/enclave-image.ts: TCS, SSA frame, code, data, MEASURED_PAGES in all.
+// IMAGE is made by bench/enclave-image.ts: TCS, SSA frame, code, operands and more code, MEASURED_PAGES in all.
 #include "batch.h"
 #include "sgx.h"
 
@@ -42,7 +42,9 @@ static double batch(long pages)
 		die("SGX_IOC_ENCLAVE_CREATE");
 	add(fd, image, 0, PAGE_BYTES, SECINFO_TCS, SGX_PAGE_MEASURE);
 	add(fd, image + PAGE_BYTES, PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W, SGX_PAGE_MEASURE);
-	add(fd, image + 2 * PAGE_BYTES, 2 * PAGE_BYTES, image_bytes - 2 * PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_X,
+	add(fd, image + 2 * PAGE_BYTES, 2 * PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_X, SGX_PAGE_MEASURE);
+	add(fd, image + 3 * PAGE_BYTES, 3 * PAGE_BYTES, PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_W, SGX_PAGE_MEASURE);
+	add(fd, image + 4 * PAGE_BYTES, 4 * PAGE_BYTES, image_bytes - 4 * PAGE_BYTES, SECINFO_REG | SECINFO_R | SECINFO_X,
 	    SGX_PAGE_MEASURE);
 	for (size_t offset = image_bytes; offset < ENCLAVE_BYTES; offset += CHUNK_BYTES) {
 		size_t left = ENCLAVE_BYTES - offset;
