@@ -218,6 +218,7 @@ export const behaviours: readonly Row[] = [
     tests: [
       ['src/processor/cpuid.test.ts', '12H.1: the ATTRIBUTES and XFRM that ECREATE allows'],
       ['src/processor/cpuid.test.ts', 'has no more XSAVE components than the host enables'],
+      program('semantics', 'static void processor('),
     ],
   },
   {

@@ -29,12 +29,6 @@ u64 *general(struct sigcontext_64 *regs, u32 number)
 	}
 }
 
-static bool is_legacy_prefix(u8 byte)
-{
-	return byte == 0x66 || byte == 0x67 || byte == 0xf0 || byte == 0xf2 || byte == 0xf3 || byte == 0x2e ||
-	       byte == 0x36 || byte == 0x3e || byte == 0x26 || byte == 0x64 || byte == 0x65;
-}
-
 /* Whether a one-byte opcode is followed by ModRM. */
 static bool has_modrm(u8 op)
 {

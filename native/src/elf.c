@@ -157,6 +157,8 @@ static i64 map_segment(int fd, const Elf64_Phdr *p, u64 bias)
 			ALIGN_DOWN(p->p_offset, PAGE));
 		if (is_error(r))
 			return r;
+		if (p->p_flags & PF_X)
+			replace_cpuids(fd, ALIGN_DOWN(p->p_offset, PAGE), start, zero_from - start, prot);
 		/* As in the kernel, the rest of the last page is zero only where the program could have made it so. */
 		if (p->p_memsz > p->p_filesz && p->p_flags & PF_W)
 			memset((void *)file_end, 0, zero_from - file_end);

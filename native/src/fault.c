@@ -3,52 +3,8 @@
  * error code says little (a hole reads as absent, a key as a key), so the host decides from its tables.
  */
 #include "stub.h"
-#include <asm/prctl.h>
 
-#define SGX_LEAF 0x12
 #define PATIENCE 20000          /* "mended" so often in a row at one place: the model and the mapping disagree */
-
-static void native_cpuid(u32 leaf, u32 subleaf, u32 r[4])
-{
-	sys(__NR_arch_prctl, ARCH_SET_CPUID, 1);
-	asm volatile("cpuid" : "=a"(r[0]), "=b"(r[1]), "=c"(r[2]), "=d"(r[3]) : "a"(leaf), "c"(subleaf));
-	sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
-}
-
-/* Spec: SDM "CPUID", leaf 12H "Intel SGX Capability Enumeration". */
-static void emulate_cpuid(struct slot *slot, struct sigcontext_64 *regs)
-{
-	u32 leaf = (u32)regs->ax, subleaf = (u32)regs->cx, r[4];
-	bool sgx = session_open(slot);
-
-	native_cpuid(leaf, subleaf, r);
-	if (sgx && leaf == 0 && r[0] < SGX_LEAF)
-		r[0] = SGX_LEAF;
-	if (sgx && leaf == 7 && subleaf == 0) {
-		r[1] |= session->cpuid7_ebx;
-		r[2] |= session->cpuid7_ecx;
-	}
-	if (sgx && leaf == SGX_LEAF) {
-		memset(r, 0, sizeof r);
-		if (subleaf < CPUID_SGX_SUBLEAVES) {
-			r[0] = session->cpuid_sgx[subleaf].eax;
-			r[1] = session->cpuid_sgx[subleaf].ebx;
-			r[2] = session->cpuid_sgx[subleaf].ecx;
-			r[3] = session->cpuid_sgx[subleaf].edx;
-		}
-	}
-	regs->ax = r[0];
-	regs->bx = r[1];
-	regs->cx = r[2];
-	regs->dx = r[3];
-	regs->ip += 2;
-}
-
-static bool is_cpuid(struct slot *slot, struct sigcontext_64 *regs)
-{
-	static const u8 cpuid[2] = { 0x0f, 0xa2 };
-	return code_is(slot, regs->ip, cpuid, sizeof cpuid);
-}
 
 static bool is_illegal_rdtsc(struct slot *slot, struct sigcontext_64 *regs)
 {
@@ -106,13 +62,8 @@ void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t
 	struct sigcontext_64 *regs = registers(uc);
 	u64 address = (u64)info->si_addr;
 
-	if (regs->trapno == VECTOR_GP && is_cpuid(slot, regs)) {
-		if (slot->inside)
-			leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
-		else
-			emulate_cpuid(slot, regs);
+	if (regs->trapno == VECTOR_GP && on_cpuid(slot, uc))
 		return;
-	}
 	if (regs->trapno == VECTOR_GP && is_illegal_rdtsc(slot, regs)) {
 		leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
 		return;

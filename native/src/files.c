@@ -157,6 +157,12 @@ i64 trap_mmap(struct trap *trap)
 			forget(trap->slot, trap->args[0], size);
 		return r;
 	}
+	if ((trap->args[2] & PROT_EXEC) && (flags & (MAP_TYPE | MAP_ANONYMOUS)) == MAP_PRIVATE && replaces_cpuid) {
+		i64 r = sys(__NR_mmap, trap->args[0], trap->args[1], trap->args[2], flags, trap->args[4], trap->args[5]);
+		if (!is_error(r))
+			replace_cpuids((int)trap->args[4], trap->args[5], (u64)r, size, trap->args[2]);
+		return r;
+	}
 	return pass(trap);
 }
 

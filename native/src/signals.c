@@ -348,7 +348,7 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 			catch_up(slot);
 		return;
 	}
-	if (signal == 4 && info->si_code > 0 && on_enclu(slot, uc))
+	if (signal == 4 && info->si_code > 0 && (on_enclu(slot, uc) || on_cpuid(slot, uc)))
 		return;
 	if ((signal == 11 || signal == 7) && info->si_code > 0) {
 		on_memory_signal(slot, signal, info, uc);

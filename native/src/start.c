@@ -1,5 +1,5 @@
 /*
- * What every image needs before its program runs: descriptors, slots, handlers, the host, CPUID faulting, filters.
+ * What every image needs before its program runs: descriptors, slots, handlers, the host, CPUID, filters.
  * The order matters: handlers before the filter that raises SIGSYS, CPUID before it faults.
  */
 #define VITRINE_FILTERS
@@ -7,7 +7,6 @@
 #include <linux/fcntl.h>
 #include <linux/mman.h>
 #include <linux/prctl.h>
-#include <asm/prctl.h>
 #include <linux/resource.h>
 #include <linux/seccomp.h>
 #include <linux/filter.h>
@@ -136,7 +135,10 @@ void stub_start(void)
 	struct slot *slot = first_slot();
 	signals_start(slot, launch.state & ~(STATE_FILTERED | STATE_FILTERED_TWICE));
 	if (session_open(slot) || process->refused)
-		sys(__NR_arch_prctl, ARCH_SET_CPUID, 0);
-	if (!(launch.state & STATE_FILTERED))
-		filter(filter_1, ARRAY_LENGTH(filter_1), 0);
+		cpuid_start();
+	if (launch.state & STATE_FILTERED)
+		return;
+	filter(filter_1, ARRAY_LENGTH(filter_1), 0);
+	if (replaces_cpuid)
+		filter(filter_cpuid, ARRAY_LENGTH(filter_cpuid), 0);
 }

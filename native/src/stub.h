@@ -321,6 +321,19 @@ u64 *general(struct sigcontext_64 *regs, u32 number);
 void count_retry(struct slot *slot, u64 address);       /* dies when a page faults again and again */
 void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);
 
+/* ---- cpuid.c, decode.c ---------------------------------------------------------------------------------------------- */
+
+extern bool replaces_cpuid;                             /* CPUID does not fault here: it is replaced in what files bring */
+void cpuid_start(void);
+void replace_cpuids(int fd, u64 offset, u64 start, u64 size, u64 prot); /* in a private mapping that nobody runs yet */
+bool on_cpuid(struct slot *slot, ucontext_t *uc);       /* false: something else faulted */
+
+#define MAX_INSTRUCTION 15
+#define NO_INSTRUCTION 64
+#define DECODE_BYTES 32                                 /* as much may be looked at */
+u32 instruction_length(const u8 code[DECODE_BYTES]);    /* 0: there is no such instruction */
+bool is_legacy_prefix(u8 byte);
+
 /* ---- entry.S -------------------------------------------------------------------------------------------------------- */
 
 i64 copy_user(void *to, const void *from, u64 size);    /* 0 or -EFAULT; faults on either side are caught */

@@ -5,7 +5,7 @@ TEST_CFLAGS = -O2 -g -std=gnu11 -Wall -Wextra -Werror -MMD -MP
 LOADER_PARTS = loader elf vdso exec paths lib
 LOADER_OBJECTS = $(LOADER_PARTS:%=$(BUILD)/%.c.o) $(BUILD)/start.S.o $(T)/standins.o
 
-TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show signals-test frames-test
+TESTS = image-test loader-test paths-test hostile-test vdso-test exec-test show signals-test frames-test cpuid-test
 
 REPORTS = dynamic static static-pie no-pie aligned exec-stack
 dynamic_FLAGS =
@@ -31,6 +31,10 @@ test: all $(TESTS:%=$(T)/%) $(T)/loader $(REPORTS:%=$(T)/report-%)
 	VITRINE_STUB=1 $(BUILD)/vitrine-stub no-host 0 $(T)/signals-test signals-test
 	$(T)/frames-test
 	$(BUILD)/vitrine-stub no-host 0 $(T)/frames-test frames-test
+	for file in $(BUILD)/vitrine-stub $(T)/report-static /lib64/ld-linux-x86-64.so.2; do \
+		objdump -d --no-show-raw-insn $$file | awk '$$2 == "cpuid" { sub(":", "", $$1); print $$1 }' > $(T)/cpuids && \
+		$(T)/cpuid-test $$file | diff $(T)/cpuids - && test -s $(T)/cpuids || exit 1; \
+	done && echo "ok CPUID is replaced where a disassembler sees it, and nowhere else"
 
 # The loader alone, without the rest of the stub: it needs no host.
 $(T)/loader: $(LOADER_OBJECTS)
@@ -39,6 +43,8 @@ $(T)/loader: $(LOADER_OBJECTS)
 # Parts of the stub in an ordinary program.
 HOSTED = $(T)/hosted.o $(T)/standins.o $(BUILD)/lib.c.o $(BUILD)/elf.c.o $(BUILD)/exec.c.o $(BUILD)/paths.c.o
 $(T)/paths-test $(T)/hostile-test $(T)/exec-test: $(HOSTED)
+
+$(T)/cpuid-test: $(T)/standins.o $(BUILD)/cpuid.c.o $(BUILD)/decode.c.o $(BUILD)/lib.c.o
 
 signals-test_FLAGS = -pthread
 

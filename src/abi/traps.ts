@@ -1,8 +1,8 @@
 /**
- * Which system calls of a target are trapped, and the two seccomp filters that do it, as values.
+ * Which system calls of a target are trapped, and the seccomp filters that do it, as values.
  * The first filter stands from the start of every program; the second is added (to all threads) when a process first
  * opens or maps one of our devices, because only then can fstat, mprotect, munmap, mremap, madvise and what a device
- * cannot do concern us. (read and write are too frequent to be trapped: see DeviceFiles.create.)
+ * cannot do concern us. A third stands beside the first where CPUID cannot be made to fault. (read and write are too frequent to be trapped: see DeviceFiles.create.)
  *
  * Order inside a filter: architecture, number, arguments, and the instruction pointer last, so that the kernel's
  * bitmap of always-allowed calls stays usable and an untrapped call costs nothing.
@@ -22,10 +22,13 @@ export type TrapCondition =
   /** The pointer argument is not NULL. */
   | { readonly arg: number; readonly nonNull: true };
 
+/** 'cpuid' stands beside the first on hosts where CPUID cannot be made to fault. */
+export type FilterName = 1 | 2 | 'cpuid';
+
 export interface Trap {
   readonly name: string;
   readonly nr: number;
-  readonly filter: 1 | 2;
+  readonly filter: FilterName;
   /** All must hold. Absent: always. */
   readonly when?: readonly TrapCondition[];
   /** Answered by the kernel with this errno instead of trapping. */
@@ -114,6 +117,17 @@ export const traps: readonly Trap[] = [
   },
   { name: 'io_uring_setup', nr: 425, filter: 1, errno: ENOSYS, why: 'its openat would pass unseen' },
 
+  {
+    name: 'mmap',
+    nr: 9,
+    filter: 'cpuid',
+    when: [
+      { arg: 3, mask: 0x22, equals: 0x02 },
+      { arg: 2, mask: 0x4, equals: 0x4 },
+    ],
+    why: 'code of a file: its CPUID instructions are replaced',
+  },
+
   { name: 'fstat', nr: 5, filter: 2, why: 'a device descriptor is a character device' },
   { name: 'mprotect', nr: 10, filter: 2, why: mapping },
   { name: 'pkey_mprotect', nr: 329, filter: 2, why: mapping },
@@ -168,7 +182,7 @@ type Line =
   | { readonly code: number; readonly k: number; readonly jt?: Label; readonly jf?: Label };
 
 /** Assembles the filter numbered `filter`. */
-export function assembleFilter(filter: 1 | 2): Instruction[] {
+export function assembleFilter(filter: FilterName): Instruction[] {
   const mine = traps.filter((trap) => trap.filter === filter);
   const numbers = [...new Set(mine.map((trap) => trap.nr))];
   const lines: Line[] = [
@@ -259,7 +273,7 @@ function resolve(lines: readonly Line[]): Instruction[] {
 export function generatedHeaders(): { path: string; text: string }[] {
   const handled = traps.filter((trap) => trap.errno === undefined);
   const numbers = [...new Map(handled.map((trap) => [trap.nr, trap.name])).entries()];
-  const filterText = (filter: 1 | 2): string =>
+  const filterText = (filter: FilterName): string =>
     `static const struct sock_filter filter_${filter}[] = {\n` +
     assembleFilter(filter)
       .map(([code, jt, jf, k]) => `\t{ 0x${code.toString(16)}, ${jt}, ${jf}, 0x${k.toString(16)} },\n`)
@@ -282,6 +296,7 @@ export function generatedHeaders(): { path: string; text: string }[] {
     '',
     '#ifdef VITRINE_FILTERS',
     filterText(1),
+    filterText('cpuid'),
     filterText(2) + '#endif',
     '',
     '#endif',

@@ -176,8 +176,8 @@ export const checks: readonly Check[] = [
     'cpuid-faulting',
     'programs can be shown a processor with SGX',
     'limit',
-    'programs see the real CPUID, without SGX: those that ask it (Intel SDK, Open Enclave, four of the kernel selftest) ' +
-      'do not go on; those that only open the device work',
+    'CPUID is replaced in the code of ELF files instead: what a program makes at run time sees the real processor, without SGX; ' +
+      'in an enclave CPUID is executed, where hardware raises #UD',
     'an Intel processor from 2012 or later on bare metal, or KVM with Intel hosts; many hosted CI machines and AMD have not got it',
   ),
   probed(
