@@ -53,9 +53,9 @@ export function runCheckEnter(
   });
 }
 
-/** Runs any leaf on the enclave's memory as this process sees it. */
-export function runLeaf<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) => LeafResult<T>): LeafResult<T> {
-  return run(mm, file, file.base, leaf);
+/** Runs any leaf on the memory of the enclave at `address`, as this process sees it. */
+export function runLeaf<T>(mm: Mm, address: number, leaf: (access: EnclaveAccess) => LeafResult<T>): LeafResult<T> {
+  return run(mm, mm.enclaveAt(pageOf(address)), address, leaf);
 }
 
 function run<T>(

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { toHex } from '../lib/bytes.ts';
-import { seededEntropy } from '../processor/testing/processor.ts';
+import { seededEntropy } from '../processor/seeded-entropy.ts';
 import {
   fingerprintOf,
   formatIdentity,

@@ -1,18 +1,18 @@
 /** Runs cases on virtual processes: the model alone, with system calls that mean what the kernel's would. */
-import { MapFlags, READ_IMPLIES_EXEC } from '../../src/abi/linux.ts';
-import { SecInfoFlags } from '../../src/abi/sgx-arch.ts';
+import { READ_IMPLIES_EXEC } from '../../src/abi/linux.ts';
 import { EnclaveAddPages } from '../../src/abi/sgx-uapi.ts';
 import type { IoctlOutcome } from '../../src/devices/dispatch.ts';
 import { Errno, errnoName } from '../../src/lib/errno.ts';
-import { pageOf, userAddr } from '../../src/lib/units.ts';
-import { VirtualMachine } from '../support/virtual-machine.ts';
-import type { Touched, VirtualProcess } from '../support/virtual-process.ts';
-import { eaccept, emodpe, read, write, type Left } from '../support/virtual-runner.ts';
+import { pageOf } from '../../src/lib/units.ts';
+import { VirtualMachine } from '../../src/virtual/machine.ts';
+import type { Touched } from '../../src/virtual/address-space.ts';
+import type { VirtualProcess } from '../../src/virtual/process.ts';
+import { eaccept, emodpe, read, write } from '../../src/virtual/code.ts';
+import type { Left } from '../../src/virtual/thread.ts';
 import { Do, hex, type Case, type Table } from './language.ts';
 
 const PAGE_FAULT = 14;
 const SGX = 0x8000;
-const { bit } = MapFlags;
 
 /** What each step gave. */
 export function runVirtual(table: Table, one: Case): string[] {
@@ -49,16 +49,14 @@ class Run {
       case 'open':
         return outcome(Math.min(0, process.open(texts[0]!)));
       case 'close':
-        process.close(a);
-        return '0';
+        return outcome(process.close(a));
       case 'dup2':
-        process.install(process.descriptors.get(a)!, b);
-        return outcome(b);
+        return outcome(process.dup(a, b));
       case 'put':
-        process.memory.write(userAddr(a), Buffer.from(texts[1]!, 'hex'));
+        process.memory.write(a, Buffer.from(texts[1]!, 'hex'));
         return '0';
       case 'words':
-        process.memory.write(userAddr(a), new Uint8Array(BigUint64Array.from(texts.slice(1), BigInt).buffer));
+        process.memory.write(a, new Uint8Array(BigUint64Array.from(texts.slice(1), BigInt).buffer));
         return '0';
       case 'peek':
         return hex(this.#word(a));
@@ -82,15 +80,13 @@ class Run {
       case 'timer':
         return this.#timer(a, b, c);
       case 'mmap':
-        return this.#mmap(a, b, c, d, values[4]!);
+        return outcome(Math.min(0, process.mmap(a, b, c, d, values[4])));
       case 'munmap':
-        process.munmap(a, b);
-        process.memory.unmap(a, b);
-        return '0';
+        return outcome(process.munmap(a, b));
       case 'mprotect':
-        return this.#mprotect(a, b, c);
+        return outcome(process.mprotect(a, b, c));
       case 'mremap':
-        return this.#mremap(a, b, c, values[4]!);
+        return outcome(process.mremap(a, b, c, d, values[4]));
       case 'madvise':
         return outcome(process.madvise(a, b, c));
       case 'personality':
@@ -112,15 +108,13 @@ class Run {
 
   #word(address: number): bigint {
     const bytes = new Uint8Array(8);
-    this.#process.memory.read(userAddr(address), bytes);
+    this.#process.memory.read(address, bytes);
     return new DataView(bytes.buffer).getBigUint64(0, true);
   }
 
   #ioctl(fd: number, command: number, argument: bigint): string {
-    const process = this.#process;
-    if (!process.descriptors.has(fd)) return 'EBADF';
     for (;;) {
-      const ret = process.ioctl(fd, command, argument);
+      const ret = this.#process.ioctl(fd, command, argument);
       if (ret !== -Errno.ERESTARTSYS) return outcome(ret);
       if (!this.#restarts) return 'EINTR';
     }
@@ -129,7 +123,6 @@ class Run {
   #await(): string {
     for (;;) {
       const step = this.#background!.next();
-      this.#process.applyUpdates();
       if (step.done === true) return outcome(step.value.ret);
     }
   }
@@ -137,11 +130,11 @@ class Run {
   #again(fd: number, command: number, argument: number): string {
     const range = new Uint8Array(EnclaveAddPages.sizeBytes);
     for (;;) {
-      this.#process.memory.read(userAddr(argument), range);
+      this.#process.memory.read(argument, range);
       const values = EnclaveAddPages.decode(range);
       const { src, offset, length, count } = values;
       const left = { ...values, src: src + count, offset: offset + count, length: length - count, count: 0n };
-      this.#process.memory.write(userAddr(argument), EnclaveAddPages.encode(left));
+      this.#process.memory.write(argument, EnclaveAddPages.encode(left));
       if (left.length === 0n) return '0';
       const gave = this.#ioctl(fd, command, BigInt(argument));
       if (gave !== '0' && gave !== 'EINTR') return gave;
@@ -159,30 +152,6 @@ class Run {
     return '0';
   }
 
-  #mmap(address: number, lengthBytes: number, prot: number, flags: number, fd: number): string {
-    const process = this.#process;
-    if ((flags & bit.MAP_ANONYMOUS) === 0) {
-      const file = process.descriptors.get(fd);
-      return file === undefined ? 'EBADF' : outcome(process.mmap(fd, address, lengthBytes, prot, flags));
-    }
-    process.munmap(address, lengthBytes);
-    process.memory.map(address, lengthBytes, rights(prot));
-    return '0';
-  }
-
-  #mprotect(address: number, lengthBytes: number, prot: number): string {
-    const process = this.#process;
-    if (process.mm.vmaAt(pageOf(address))) return outcome(process.mprotect(address, lengthBytes, prot));
-    for (let at = 0; at < lengthBytes; at += 0x1000) process.memory.protect(address + at, rights(prot));
-    return '0';
-  }
-
-  #mremap(address: number, oldBytes: number, newBytes: number, to: number): string {
-    const target = to === 0 ? address : to;
-    const ret = this.#process.mremap(address, oldBytes, target, newBytes);
-    return ret === 0 ? hex(target) : outcome(ret);
-  }
-
   /** The personality before. */
   #personality(persona: number): string {
     const before = this.#process.personalityImpliesExec ? READ_IMPLIES_EXEC : 0;
@@ -193,7 +162,7 @@ class Run {
   #touch(address: number, access: 'read' | 'write'): string {
     const process = this.#process;
     const byte = new Uint8Array(1);
-    if (process.mm.vmaAt(pageOf(address)) === undefined && process.memory.read(userAddr(address), byte) === 1) {
+    if (process.mm.vmaAt(pageOf(address)) === undefined && process.memory.read(address, byte) === 1) {
       return access === 'write' ? '0' : `0x${byte[0]!.toString(16)}`;
     }
     return touchOutcome(process.touch(address, access, false), access);
@@ -217,11 +186,6 @@ class Run {
     return leftOutcome(left);
   }
 }
-
-const rights = (prot: number) => ({
-  readable: (prot & SecInfoFlags.bit.R) !== 0,
-  writable: (prot & SecInfoFlags.bit.W) !== 0,
-});
 
 function outcome(ret: number): string {
   if (ret < 0) return errnoName(-ret);

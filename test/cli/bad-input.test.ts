@@ -16,7 +16,7 @@ import path from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SigStruct } from '../../src/abi/sgx-arch.ts';
 import { formatIdentity, newIdentity } from '../../src/machine/identity.ts';
-import { seededEntropy } from '../../src/processor/testing/processor.ts';
+import { seededEntropy } from '../../src/processor/seeded-entropy.ts';
 import { vitrine, vitrineIn } from '../support/command.ts';
 import { testElf } from '../support/enclave-elf.ts';
 import { buildPrograms, run } from '../support/target-run.ts';

@@ -1,4 +1,5 @@
 /** A small enclave in a virtual process, built through the device's own ioctls. */
+import { MapFlags, MapType } from '../../src/abi/linux.ts';
 import { Attributes, SecInfo, Secs, Tcs, Xfrm } from '../../src/abi/sgx-arch.ts';
 import {
   EnclaveAddPages,
@@ -13,10 +14,10 @@ import {
 } from '../../src/abi/sgx-uapi.ts';
 import { signSigStruct, type SigStructBody } from '../../src/formats/sigstruct.ts';
 import type { EnclaveFile } from '../../src/kernel/enclave.ts';
-import { PAGE_SIZE_BYTES, pageOf, userAddr, type LinPage } from '../../src/lib/units.ts';
+import { PAGE_SIZE_BYTES, pageOf, type LinPage } from '../../src/lib/units.ts';
 import type { Layout, ValuesOf } from '../../src/lib/layout.ts';
 import { signingKey } from '../model/processor/enclave.ts';
-import type { VirtualProcess } from './virtual-process.ts';
+import type { VirtualProcess } from '../../src/virtual/process.ts';
 
 export const BASE = 0x7f00_0000_0000;
 export const ENCLAVE_SIZE_BYTES = 0x40_0000;
@@ -31,6 +32,7 @@ export const At = {
   HOLE: BASE + 0x10_0000,
 } as const;
 
+export const FIXED = MapType.MAP_SHARED | MapFlags.bit.MAP_FIXED;
 export const RX_REG = 0x205;
 export const RW_REG = 0x203;
 export const PT_TCS = 0x100;
@@ -45,7 +47,7 @@ export class VirtualEnclave {
   constructor(process: VirtualProcess, fd = process.open(sgxDevices.enclave.path)) {
     this.process = process;
     this.fd = fd;
-    this.file = process.file(this.fd);
+    this.file = process.enclave(this.fd);
   }
 
   /** One thread, one code page, two data pages, all mapped; ready to be entered. */
@@ -82,10 +84,10 @@ export class VirtualEnclave {
 
   mapUsualPages(holeProt = 7): void {
     const { process, fd } = this;
-    expectZero(process.mmap(fd, At.TCS, 0x3000, 3));
-    expectZero(process.mmap(fd, At.CODE, 0x1000, 5));
-    expectZero(process.mmap(fd, At.DATA, 0x2000, 3));
-    expectZero(process.mmap(fd, At.HOLE, BASE + ENCLAVE_SIZE_BYTES - At.HOLE, holeProt));
+    expectAddress(process.mmap(At.TCS, 0x3000, 3, FIXED, fd));
+    expectAddress(process.mmap(At.CODE, 0x1000, 5, FIXED, fd));
+    expectAddress(process.mmap(At.DATA, 0x2000, 3, FIXED, fd));
+    expectAddress(process.mmap(At.HOLE, BASE + ENCLAVE_SIZE_BYTES - At.HOLE, holeProt, FIXED, fd));
   }
 
   /** Adds whole pages holding `bytes`. */
@@ -156,7 +158,7 @@ export class VirtualEnclave {
     const argument = process.memory.put(layout.encode(values));
     const ret = process.ioctl(this.fd, numbers[name], argument);
     const bytes = new Uint8Array(layout.sizeBytes);
-    process.memory.read(userAddr(argument), bytes);
+    process.memory.read(argument, bytes);
     const out = layout.decode(bytes) as { readonly count?: bigint; readonly result?: bigint };
     return { ret, count: Number(out.count ?? 0n), result: Number(out.result ?? 0n) };
   }
@@ -179,6 +181,10 @@ export class VirtualEnclave {
   #range(address: number, lengthBytes: number) {
     return { offset: BigInt(address - BASE), length: BigInt(lengthBytes) };
   }
+}
+
+function expectAddress(ret: number): void {
+  if (ret < 0) throw new Error(`refused with ${ret}`);
 }
 
 export function expectZero(ret: number): void {

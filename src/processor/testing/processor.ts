@@ -1,24 +1,10 @@
 /** A processor for tests: seeded, with contents in memory, and threads that one sets by hand. */
 import type { EpcIndex } from '../../lib/units.ts';
-import type { Entropy, Fuses, ThreadTracker } from '../ports.ts';
+import type { Fuses, ThreadTracker } from '../ports.ts';
 import { Processor, type ProcessorOptions } from '../processor.ts';
 import { processorProfiles } from '../profiles.ts';
-import { MapContents } from './map-contents.ts';
-
-/** The same bytes for the same seed: xorshift32. */
-export function seededEntropy(seed = 1): Entropy {
-  let state = seed >>> 0 || 1;
-  return {
-    fill(bytes) {
-      for (let i = 0; i < bytes.length; i++) {
-        state ^= state << 13;
-        state ^= state >>> 17;
-        state ^= state << 5;
-        bytes[i] = state;
-      }
-    },
-  };
-}
+import { MapContents } from '../map-contents.ts';
+import { seededEntropy } from '../seeded-entropy.ts';
 
 export const testFuses: Fuses = {
   ownerEpoch: new Uint8Array(16).fill(0x01),

@@ -37,7 +37,7 @@ describe('dispatch of /dev/sgx_enclave', () => {
 describe('a device file', () => {
   it.each(Object.values(sgxDevices).slice(0, 2))('$path is a character device of major 10', ({ path }) => {
     const { process } = opened();
-    const file = process.descriptors.get(process.open(path))!;
+    const file = process.file(process.open(path))!;
     expect(file.stat()).toMatchObject({ mode: 0o020666, major: 10 });
     expect(file.node).toBe(path);
   });
@@ -50,7 +50,7 @@ describe('a device file', () => {
       sgxDevices.enclave.path,
       sgxDevices.provision.path,
     ];
-    const ids = paths.map((path) => process.descriptors.get(process.open(path))!.id);
+    const ids = paths.map((path) => process.file(process.open(path))!.id);
     expect(new Set(ids).size).toBe(4);
   });
 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { PageType } from '../../../src/abi/sgx-arch.ts';
 import { At, RW_REG, RX_REG } from '../../support/virtual-enclave.ts';
-import { eaccept, write } from '../../support/virtual-runner.ts';
+import { eaccept, write } from '../../../src/virtual/code.ts';
 import { PAGE, ready, type Opened } from './support.ts';
 
 const { TCS, TRIM } = PageType;

@@ -2,12 +2,13 @@
 import { errnoName } from '../../../src/lib/errno.ts';
 import type { Why } from '../../../src/lib/outcome.ts';
 import { VirtualEnclave } from '../../support/virtual-enclave.ts';
-import { VirtualMachine, type VirtualMachineOptions } from '../../support/virtual-machine.ts';
-import type { VirtualProcess } from '../../support/virtual-process.ts';
+import { VirtualMachine, type VirtualMachineOptions } from '../../../src/virtual/machine.ts';
+import type { VirtualProcess } from '../../../src/virtual/process.ts';
 
 /** Where nothing is mapped. */
 export const NOWHERE = 0x6000_0000_0000;
 export const PAGE = 0x1000;
+const EPC_PAGES = 1024;
 
 export interface Opened {
   readonly machine: VirtualMachine;
@@ -17,7 +18,7 @@ export interface Opened {
 
 /** A fresh file of /dev/sgx_enclave. */
 export function opened(options: VirtualMachineOptions = {}): Opened {
-  const machine = new VirtualMachine(options);
+  const machine = new VirtualMachine({ epcPages: EPC_PAGES, ...options });
   const process = machine.process();
   return { machine, process, enclave: new VirtualEnclave(process) };
 }
@@ -30,7 +31,7 @@ export function created(options: VirtualMachineOptions = {}): Opened {
 
 /** Built, initialized and mapped. */
 export function ready(options: VirtualMachineOptions = {}): Opened {
-  const machine = new VirtualMachine(options);
+  const machine = new VirtualMachine({ epcPages: EPC_PAGES, ...options });
   const process = machine.process();
   return { machine, process, enclave: VirtualEnclave.ready(process) };
 }

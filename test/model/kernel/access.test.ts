@@ -4,9 +4,9 @@ import { Attributes, Tcs } from '../../../src/abi/sgx-arch.ts';
 import { errnoName } from '../../../src/lib/errno.ts';
 import { fromHex } from '../../../src/lib/bytes.ts';
 import { created, PAGE, ready, type Opened } from '../devices/support.ts';
-import { At, VirtualEnclave } from '../../support/virtual-enclave.ts';
-import { VirtualMachine } from '../../support/virtual-machine.ts';
-import { write } from '../../support/virtual-runner.ts';
+import { At, FIXED, VirtualEnclave } from '../../support/virtual-enclave.ts';
+import { VirtualMachine } from '../../../src/virtual/machine.ts';
+import { write } from '../../../src/virtual/code.ts';
 
 const { MODE64BIT, DEBUG } = Attributes.mask;
 
@@ -64,7 +64,7 @@ describe('what a debugger sees of an enclave (vm_ops->access)', () => {
     expect(peek(ready(), At.HOLE, 8)).toBe(refusal);
     // Mapped before anything is known of it.
     const all = created();
-    all.process.mmap(all.enclave.fd, At.DATA, PAGE, 3);
+    all.process.mmap(At.DATA, PAGE, 3, FIXED, all.enclave.fd);
     expect(peek(all, At.DATA, 8)).toBe(refusal);
   });
   it('EIO: an enclave is mapped there', () => {
@@ -81,7 +81,7 @@ describe('what a debugger sees of an enclave (vm_ops->access)', () => {
     const process = machine.process();
     const enclave = new VirtualEnclave(process);
     enclave.create({ attributes: MODE64BIT | DEBUG });
-    process.mmap(enclave.fd, At.CODE, PAGE, 7);
+    process.mmap(At.CODE, PAGE, 7, FIXED, enclave.fd);
     enclave.addUsualPages();
     expect(peek({ machine, process, enclave }, At.CODE, 8)).toBe(
       'EIO: the mapping has no more rights than the page was added with',

@@ -2,11 +2,11 @@ import { describe, expect, it } from 'vitest';
 
 import { Enclu, PageType } from '../../../src/abi/sgx-arch.ts';
 import { pageOf } from '../../../src/lib/units.ts';
-import type { Access } from '../../support/virtual-process.ts';
+import type { Access } from '../../../src/virtual/address-space.ts';
 import { created, opened, PAGE, ready, type Opened } from '../devices/support.ts';
-import { At, BASE, ENCLAVE_SIZE_BYTES, VirtualEnclave } from '../../support/virtual-enclave.ts';
-import { VirtualMachine } from '../../support/virtual-machine.ts';
-import { eaccept, write } from '../../support/virtual-runner.ts';
+import { At, FIXED, BASE, ENCLAVE_SIZE_BYTES, VirtualEnclave } from '../../support/virtual-enclave.ts';
+import { VirtualMachine } from '../../../src/virtual/machine.ts';
+import { eaccept, write } from '../../../src/virtual/code.ts';
 
 const NONE = 0;
 const R = 1;
@@ -99,14 +99,14 @@ describe('faults of enclave code', () => {
 
   it('bus: no page before INIT, nor before CREATE', () => {
     for (const all of [created(), opened()]) {
-      all.process.mmap(all.enclave.fd, BASE, PAGE, RW);
+      all.process.mmap(BASE, PAGE, RW, FIXED, all.enclave.fd);
       expect(touch(all, BASE, 'write')).toBe('bus');
     }
   });
 
   it('bus: the VMA has more rights than the page was added with, for any access', () => {
     const all = opened();
-    all.process.mmap(all.enclave.fd, BASE, ENCLAVE_SIZE_BYTES, RWX);
+    all.process.mmap(BASE, ENCLAVE_SIZE_BYTES, RWX, FIXED, all.enclave.fd);
     all.enclave.create();
     all.enclave.addUsualPages();
     all.enclave.init();
@@ -117,7 +117,7 @@ describe('faults of enclave code', () => {
 
   it('bus: outside ELRANGE, mapped before INIT', () => {
     const all = created();
-    all.process.mmap(all.enclave.fd, BASE - PAGE, PAGE, RW);
+    all.process.mmap(BASE - PAGE, PAGE, RW, FIXED, all.enclave.fd);
     all.enclave.addUsualPages();
     all.enclave.init();
     expect(touch(all, BASE - PAGE, 'write')).toBe('bus');

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Enclu, KeyName, KeyRequest } from '../../../src/abi/sgx-arch.ts';
 import { PAGE, ready, type Opened } from '../devices/support.ts';
 import { At } from '../../support/virtual-enclave.ts';
-import { enclu, read, write } from '../../support/virtual-runner.ts';
+import { enclu, read, write } from '../../../src/virtual/code.ts';
 
 const REQUEST = KeyRequest.encode({ keyName: KeyName.SEAL });
 

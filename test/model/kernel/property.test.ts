@@ -6,10 +6,10 @@ import { isEvicted } from '../../../src/kernel/page-table.ts';
 import { exceedsMaxProt } from '../../../src/kernel/protection.ts';
 import { epcIndex, pageOf } from '../../../src/lib/units.ts';
 import { PAGE } from '../devices/support.ts';
-import { At, BASE, RW_REG, VirtualEnclave } from '../../support/virtual-enclave.ts';
-import { VirtualMachine } from '../../support/virtual-machine.ts';
-import type { VirtualProcess } from '../../support/virtual-process.ts';
-import { eaccept, emodpe, write } from '../../support/virtual-runner.ts';
+import { At, FIXED, BASE, RW_REG, VirtualEnclave } from '../../support/virtual-enclave.ts';
+import { VirtualMachine } from '../../../src/virtual/machine.ts';
+import type { VirtualProcess } from '../../../src/virtual/process.ts';
+import { eaccept, emodpe, write } from '../../../src/virtual/code.ts';
 
 /** The pages that operations choose from: built ones, and holes. */
 const PAGES = 24;
@@ -107,7 +107,7 @@ function run(all: World, { what, process: index, page, pages, prot, flags }: Ope
       return;
     case 'remap':
       process.munmap(address, length);
-      process.mmap(enclave.fd, address, length, prot);
+      process.mmap(address, length, prot, FIXED, enclave.fd);
       return;
     case 'add': {
       const other = new VirtualEnclave(process);

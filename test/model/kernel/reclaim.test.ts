@@ -6,8 +6,8 @@ import { pageOf } from '../../../src/lib/units.ts';
 import type { TraceEvent } from '../../../src/trace/events.ts';
 import { created, PAGE, ready, type Opened } from '../devices/support.ts';
 import { At, BASE, RW_REG, RX_REG, VirtualEnclave } from '../../support/virtual-enclave.ts';
-import { eaccept, read, write } from '../../support/virtual-runner.ts';
-import type { VirtualMachine } from '../../support/virtual-machine.ts';
+import { eaccept, read, write } from '../../../src/virtual/code.ts';
+import type { VirtualMachine } from '../../../src/virtual/machine.ts';
 
 /** Evicts all that can be evicted, by asking for EPC until there is no more to get, and gives it back. */
 function evictAll({ kernel }: VirtualMachine): void {

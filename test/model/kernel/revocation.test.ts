@@ -5,11 +5,11 @@ import { sgxDevices } from '../../../src/abi/sgx-uapi.ts';
 import { evictPage } from '../../../src/kernel/paging.ts';
 import type { EpcIndex } from '../../../src/lib/units.ts';
 import { eblock } from '../../../src/processor/encls/eblock.ts';
-import type { VirtualMachine } from '../../support/virtual-machine.ts';
+import type { VirtualMachine } from '../../../src/virtual/machine.ts';
 import { PAGE, ready, type Opened } from '../devices/support.ts';
-import { At, RW_REG } from '../../support/virtual-enclave.ts';
-import type { VirtualProcess } from '../../support/virtual-process.ts';
-import { eaccept, read, write } from '../../support/virtual-runner.ts';
+import { At, FIXED, RW_REG } from '../../support/virtual-enclave.ts';
+import type { VirtualProcess } from '../../../src/virtual/process.ts';
+import { eaccept, read, write } from '../../../src/virtual/code.ts';
 
 const R = 1;
 const RW = 3;
@@ -182,7 +182,7 @@ describe('an enclave in several processes', () => {
     const all = ready();
     all.process.munmap(0x7f00_0000_0000, 0x40_0000);
     expect(all.machine.usedPages).toBeGreaterThan(0);
-    all.process.mmap(all.enclave.fd, At.DATA, PAGE, RW);
+    all.process.mmap(At.DATA, PAGE, RW, FIXED, all.enclave.fd);
     all.process.close(all.enclave.fd);
     expect(all.process.touch(At.DATA, 'read', true)).toEqual({ kind: 'ok' });
     all.process.exit();
@@ -192,7 +192,7 @@ describe('an enclave in several processes', () => {
   it('a process that dies while it builds leaves nothing', () => {
     const all = ready();
     const fd = all.process.open(sgxDevices.enclave.path);
-    expect(all.process.descriptors.has(fd)).toBe(true);
+    expect(all.process.descriptors().includes(fd)).toBe(true);
     all.process.exit();
     expect(all.machine.kernel.usage()).toMatchObject({ freePages: 1024, backingPages: 0, enclaves: 0 });
   });

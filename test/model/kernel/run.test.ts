@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 
 import { At, VirtualEnclave } from '../../support/virtual-enclave.ts';
-import { VirtualMachine } from '../../support/virtual-machine.ts';
-import { eaccept, emodpe, exec, read, write } from '../../support/virtual-runner.ts';
+import { VirtualMachine } from '../../../src/virtual/machine.ts';
+import { eaccept, emodpe, exec, read, write } from '../../../src/virtual/code.ts';
 
 const ready = (options = {}) => {
   const machine = new VirtualMachine(options);

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { PageType } from '../../../src/abi/sgx-arch.ts';
 import { pageOf } from '../../../src/lib/units.ts';
 import { answer, created, opened, PAGE, ready, type Opened } from '../devices/support.ts';
-import { At, BASE, ENCLAVE_SIZE_BYTES, RW_REG, RX_REG } from '../../support/virtual-enclave.ts';
-import { eaccept, write } from '../../support/virtual-runner.ts';
+import { At, FIXED, BASE, ENCLAVE_SIZE_BYTES, RW_REG, RX_REG } from '../../support/virtual-enclave.ts';
+import { eaccept, write } from '../../../src/virtual/code.ts';
 
 const NONE = 0;
 const R = 1;
@@ -12,8 +12,8 @@ const RW = 3;
 const RX = 5;
 const RWX = 7;
 
-const mapping = (all: Opened, address: number, length: number, prot: number, flags?: number) =>
-  answer(all, all.process.mmap(all.enclave.fd, address, length, prot, flags));
+const mapping = (all: Opened, address: number, length: number, prot: number, flags = FIXED) =>
+  answer(all, Math.min(0, all.process.mmap(address, length, prot, flags, all.enclave.fd)));
 const MAY_MAP = 'EACCES: the protection is within what each page was added with';
 
 describe('mprotect of enclave mappings', () => {
@@ -79,7 +79,7 @@ describe('effective protection', () => {
     const all = created({ epcPages: 2048 });
     all.enclave.add(At.HOLE, RW_REG, new Uint8Array(100 * PAGE));
     all.enclave.add(At.HOLE + 100 * PAGE, RX_REG, new Uint8Array(100 * PAGE));
-    all.process.mmap(all.enclave.fd, At.HOLE, 300 * PAGE, R);
+    all.process.mmap(At.HOLE, 300 * PAGE, R, FIXED, all.enclave.fd);
     const child = all.machine.kernel.forkProcess(all.process.mm, all.process);
     const start = pageOf(At.HOLE);
     expect(child.takeUpdates()).toEqual([{ startPage: start, endPage: start + 200, prot: R }]);

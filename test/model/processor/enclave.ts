@@ -30,7 +30,7 @@ import { epa } from '../../../src/processor/encls/epa.ts';
 import type { EnclaveAccess } from '../../../src/processor/enclu/access.ts';
 import type { Processor } from '../../../src/processor/processor.ts';
 import type { FakeThreads } from '../../../src/processor/testing/processor.ts';
-import type { MapContents } from '../../../src/processor/testing/map-contents.ts';
+import type { MapContents } from '../../../src/processor/map-contents.ts';
 import { testProcessor, type TestProcessorOptions } from '../../../src/processor/testing/processor.ts';
 
 export const BASE = 0x7f00_0000_0000;

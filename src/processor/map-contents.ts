@@ -1,7 +1,7 @@
-/** EPC contents in this process's own memory, for tests and virtual processes. */
-import { InvariantError } from '../../lib/outcome.ts';
-import { PAGE_SIZE_BYTES, type EpcIndex, type LinPage } from '../../lib/units.ts';
-import type { EpcContents } from '../ports.ts';
+/** EPC contents in this process's own memory, for virtual processes and tests. */
+import { InvariantError } from '../lib/outcome.ts';
+import { PAGE_SIZE_BYTES, type EpcIndex, type LinPage } from '../lib/units.ts';
+import type { EpcContents } from './ports.ts';
 
 export class MapContents implements EpcContents {
   readonly #enclaves = new Map<EpcIndex, Map<LinPage, Uint8Array>>();

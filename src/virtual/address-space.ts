@@ -1,0 +1,249 @@
+/**
+ * The memory of a virtual process: ordinary pages, and enclave mappings with the protections that they really have, so
+ * that what the kernel model tells a process to apply (and what it forgets) can be seen.
+ */
+import { MapFlags, MapType, MremapFlags, Prot } from '../abi/linux.ts';
+import type { OpenFile } from '../devices/device-table.ts';
+import type { Mm } from '../kernel/mm.ts';
+import { Errno, type ErrnoName } from '../lib/errno.ts';
+import { IntervalMap } from '../lib/interval.ts';
+import { why, type KernelResult, type Why } from '../lib/outcome.ts';
+import { addressOf, isPageAligned, PAGE_SIZE_BYTES, pageOf, USER_ADDRESS_END, type LinPage } from '../lib/units.ts';
+import type { VirtualMachine } from './machine.ts';
+import { VirtualMemory } from './memory.ts';
+
+export type Access = 'read' | 'write' | 'exec';
+/** What a program sees of an access: done, or the exception. */
+export type Touched =
+  | { readonly kind: 'ok' }
+  /** Enclave memory from outside: reads give ones, writes are lost. */
+  | { readonly kind: 'abort-page' }
+  | { readonly kind: 'fault'; readonly vector: number; readonly errorCode: number; readonly address: number }
+  /** SIGBUS: the driver could not bring the page. */
+  | { readonly kind: 'bus' }
+  /** Nothing is mapped there. */
+  | { readonly kind: 'unmapped' };
+
+/** More tries than that are a livelock. */
+const MAX_TRIES = 50;
+/** Where mappings go that nobody asked to be anywhere. */
+const MAPPINGS_START = 0x7e00_0000_0000;
+const { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS } = MapFlags.bit;
+const { MREMAP_MAYMOVE, MREMAP_FIXED } = MremapFlags.bit;
+
+export abstract class VirtualAddressSpace {
+  readonly machine: VirtualMachine;
+  memory: VirtualMemory;
+  mm!: Mm;
+  /** Why the last system call was refused. */
+  lastWhy: Why | undefined;
+  /** The protections that its mappings really have. */
+  readonly #native = new IntervalMap<number>();
+  #nextMapping = MAPPINGS_START;
+
+  constructor(machine: VirtualMachine, memory: VirtualMemory) {
+    this.machine = machine;
+    this.memory = memory;
+  }
+
+  /** The open file; undefined when the descriptor is not open, or of no device. */
+  abstract file(fd: number): OpenFile | undefined;
+
+  /**
+   * The address. Without MAP_FIXED where it was asked for if there is room, else anywhere. EBADF, EINVAL, ENOMEM,
+   * EEXIST (MAP_FIXED_NOREPLACE), and of device memory what `Mm.mmap` says.
+   */
+  mmap(address: number, lengthBytes: number, prot: number, flags: number = MapType.MAP_SHARED, fd = -1): number {
+    const anonymous = (flags & MAP_ANONYMOUS) !== 0;
+    const file = this.file(fd);
+    if (!anonymous && file === undefined) return this.badDescriptor(fd);
+    if (lengthBytes <= 0) return this.refuse('EINVAL', 'the length is not zero', 'above 0', `${lengthBytes}`);
+    const at = this.#placeFor(address, lengthBytes, flags);
+    if (at < 0) return at;
+    const [start, end] = pages(at, lengthBytes);
+    if (file !== undefined && !anonymous) {
+      const result = this.mm.mmap(file, start, end, prot, flags);
+      if (result.kind === 'errno') return this.refused(result);
+      this.memory.unmap(at, lengthBytes);
+      this.#native.set(start, end, prot);
+    } else {
+      this.mm.munmap(start, end);
+      this.#native.delete(start, end);
+      this.memory.map(at, lengthBytes, { prot });
+    }
+    this.#settle();
+    return at;
+  }
+
+  #placeFor(address: number, lengthBytes: number, flags: number): number {
+    if (lengthBytes > USER_ADDRESS_END) return this.refuse('ENOMEM', 'user space is that large', 'less', 'more');
+    if ((flags & (MAP_FIXED | MAP_FIXED_NOREPLACE)) !== 0) {
+      if (address > USER_ADDRESS_END - lengthBytes)
+        return this.refuse('ENOMEM', 'the range is in user space', hex(USER_ADDRESS_END), hex(address + lengthBytes));
+      if (!isPageAligned(address)) return this.refuse('EINVAL', 'the address is page-aligned', 'so', hex(address));
+      if ((flags & MAP_FIXED_NOREPLACE) !== 0 && !this.#isFree(address, lengthBytes))
+        return this.refuse('EEXIST', 'nothing is mapped there', 'a free range', 'a mapping');
+      return address;
+    }
+    const hint = addressOf(pageOf(address));
+    if (hint > 0 && hint <= USER_ADDRESS_END - lengthBytes && this.#isFree(hint, lengthBytes)) return hint;
+    while (!this.#isFree(this.#nextMapping, lengthBytes)) this.#nextMapping += PAGE_SIZE_BYTES;
+    const place = this.#nextMapping;
+    this.#nextMapping = addressOf(pages(place, lengthBytes)[1]);
+    return place;
+  }
+
+  #isFree(address: number, lengthBytes: number): boolean {
+    const [start, end] = pages(address, lengthBytes);
+    return this.#native.overlapping(start, end).length === 0 && !this.memory.overlaps(address, lengthBytes);
+  }
+
+  /** EINVAL: not page-aligned, or empty. */
+  munmap(address: number, lengthBytes: number): number {
+    if (!isPageAligned(address) || lengthBytes <= 0 || address + lengthBytes > USER_ADDRESS_END)
+      return this.#badRange(address, lengthBytes);
+    const [start, end] = pages(address, lengthBytes);
+    this.mm.munmap(start, end);
+    this.#native.delete(start, end);
+    this.memory.unmap(address, lengthBytes);
+    this.#settle();
+    return 0;
+  }
+
+  /** EINVAL: not page-aligned. ENOMEM: a hole. EACCES, as `Mm.mprotect` says. */
+  mprotect(address: number, lengthBytes: number, prot: number): number {
+    if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
+    if (lengthBytes <= 0) return 0;
+    const [start, end] = pages(address, lengthBytes);
+    const result = this.mm.mprotect(start, end, prot);
+    if (result.kind === 'errno') return this.refused(result);
+    for (const part of this.#native.clipped(start, end)) this.#native.set(part.start, part.end, prot);
+    const complete = this.memory.protect(address, lengthBytes, prot, (page) => this.#native.get(page) !== undefined);
+    this.applyUpdates();
+    return complete ? 0 : this.refuse('ENOMEM', 'all of the range is mapped', 'no hole', 'a hole');
+  }
+
+  /**
+   * Moves or shrinks a mapping; the new address. `to` is looked at with MREMAP_FIXED only. EINVAL, ENOMEM, and EFAULT as
+   * `Mm.mremap` says.
+   */
+  mremap(
+    address: number,
+    oldBytes: number,
+    newBytes: number,
+    flags: number = MREMAP_MAYMOVE | MREMAP_FIXED,
+    to = address,
+  ): number {
+    const fixed = (flags & MREMAP_FIXED) !== 0;
+    if (!isPageAligned(address) || newBytes <= 0 || (fixed && (flags & MREMAP_MAYMOVE) === 0))
+      return this.#badRange(address, newBytes);
+    const [oldStart, oldEnd] = pages(address, oldBytes);
+    const moves = fixed && to !== address;
+    if (moves && (!isPageAligned(to) || (to < address + oldBytes && address < to + newBytes)))
+      return this.#badRange(to, newBytes);
+    const target = moves ? to : address;
+    const [start, end] = pages(target, newBytes);
+    if (this.mm.vmaAt(oldStart) === undefined) {
+      if (this.memory.move(address, oldBytes, target, newBytes)) return target;
+      return this.refuse('EFAULT', 'the old range is mapped', 'no hole', 'a hole');
+    }
+    const prot = this.#native.get(oldStart);
+    const result = this.mm.mremap(oldStart, oldEnd, start, end);
+    if (result.kind === 'errno') return this.refused(result);
+    this.#native.delete(oldStart, oldEnd);
+    this.memory.unmap(target, newBytes);
+    if (prot !== undefined) this.#native.set(start, end, prot);
+    this.#settle();
+    return target;
+  }
+
+  /** EINVAL, ENODEV, EACCES, as `Mm.madvise` says. */
+  madvise(address: number, lengthBytes: number, advice: number): number {
+    if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
+    const [start, end] = pages(address, lengthBytes);
+    const result = this.mm.madvise(start, end, advice);
+    return result.kind === 'errno' ? this.refused(result) : 0;
+  }
+
+  /** fork: a child's mappings are its parent's as they really are. */
+  inherit(parent: VirtualAddressSpace): void {
+    for (const { start, end, value } of parent.#native) this.#native.set(start, end, value);
+    this.#nextMapping = parent.#nextMapping;
+    this.applyUpdates();
+  }
+
+  /** The end of the process, or exec. */
+  leaveMemory(): void {
+    this.machine.kernel.exitProcess(this.mm);
+    this.#native.clear();
+    this.memory = new VirtualMemory();
+  }
+
+  /** One access to an enclave page, mended as long as the kernel model mends it. */
+  touch(address: number, access: Access, inside: boolean, beforeRetry: () => void = () => {}): Touched {
+    const page = pageOf(address);
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      beforeRetry();
+      if (inside && this.canReach(address, access)) return { kind: 'ok' };
+      const verdict = this.mm.fault({ page, access, inside });
+      this.applyUpdates();
+      if (verdict.kind === 'fault') {
+        const { vector, errorCode, address: at } = verdict.fault;
+        return { kind: 'fault', vector, errorCode, address: at };
+      }
+      if (verdict.kind === 'not-ours') return { kind: 'unmapped' };
+      if (verdict.kind !== 'retry') return { kind: verdict.kind };
+    }
+    throw new Error(`${access} of ${hex(address)} is retried for ever`);
+  }
+
+  /** What the process's own mapping allows right now, with no help of the host's. */
+  canReach(address: number, access: Access): boolean {
+    const page = pageOf(address);
+    const prot = this.#native.get(page) ?? 0;
+    const { PROT_READ, PROT_WRITE, PROT_EXEC } = Prot.bit;
+    const needed = { read: PROT_READ | PROT_WRITE | PROT_EXEC, write: PROT_WRITE, exec: PROT_EXEC }[access];
+    if ((prot & needed) === 0) return false;
+    const file = this.mm.enclaveAt(page);
+    return file?.secs !== undefined && this.machine.contents.has(file.secs, page);
+  }
+
+  /** The protection that its mapping there really has. */
+  nativeProt(address: number): number | undefined {
+    return this.#native.get(pageOf(address));
+  }
+
+  applyUpdates(): void {
+    for (const { startPage, endPage, prot } of this.mm.takeUpdates()) this.#native.set(startPage, endPage, prot);
+  }
+
+  #settle(): void {
+    this.applyUpdates();
+    this.machine.releaseUnreferenced();
+  }
+
+  protected refused(result: Extract<KernelResult, { kind: 'errno' }>): number {
+    this.lastWhy = result.why;
+    return -result.errno;
+  }
+
+  protected refuse(errno: ErrnoName, check: string, expected: string, found: string): number {
+    this.lastWhy = why(check, expected, found);
+    return -Errno[errno];
+  }
+
+  protected badDescriptor(fd: number): number {
+    return this.refuse('EBADF', 'the descriptor is open', 'an open descriptor', `${fd}`);
+  }
+
+  #badRange(address: number, lengthBytes: number): number {
+    const found = `${hex(address)} + ${hex(lengthBytes)}`;
+    return this.refuse('EINVAL', 'the range is page-aligned, not empty and in user space', 'such a range', found);
+  }
+}
+
+const hex = (address: number): string => `0x${address.toString(16)}`;
+
+function pages(address: number, lengthBytes: number): [start: LinPage, end: LinPage] {
+  return [pageOf(address), pageOf(address + lengthBytes + PAGE_SIZE_BYTES - 1)];
+}

@@ -1,0 +1,288 @@
+/** Threads of virtual processes: they enter enclaves, run code there, are interrupted and go on. */
+import { Tcs } from '../abi/sgx-arch.ts';
+import { PageFaultError, Vector } from '../abi/x86.ts';
+import { readU32 } from '../lib/bytes.ts';
+import { InvariantError, type Fault, type LeafResult } from '../lib/outcome.ts';
+import { addressOf, PAGE_SIZE_BYTES, pageOf, type EpcIndex } from '../lib/units.ts';
+import type { EnclaveFile } from '../kernel/enclave.ts';
+import { runLeaf } from '../kernel/leaves.ts';
+import { aex, type ExceptionEvent } from '../processor/enclu/aex.ts';
+import { eenter } from '../processor/enclu/eenter.ts';
+import { eexit } from '../processor/enclu/eexit.ts';
+import { eresume } from '../processor/enclu/eresume.ts';
+import type { VirtualThread } from '../processor/enclu/virtual-thread.ts';
+import { spin, type EnclaveCode, type Instruction, type RunningCode } from './code.ts';
+import type { Access } from './address-space.ts';
+import type { VirtualProcess } from './process.ts';
+
+/** How enclave code is left. */
+export type Left<T> =
+  | { readonly kind: 'exit'; readonly value: T }
+  /** AEX by an exception, which the program is told of: the enclave can be resumed. */
+  | { readonly kind: 'exception'; readonly vector: number; readonly errorCode: number; readonly address: number }
+  /** AEX, and the program gets SIGBUS. */
+  | { readonly kind: 'bus' }
+  /** EENTER or ERESUME itself faulted. */
+  | { readonly kind: 'not-entered'; readonly fault: Fault };
+
+type Outcome = { readonly value: unknown } | { readonly left: Left<never> };
+
+/** Where ENCLU and the code behind it are, in a process that has neither. */
+export const AEP = 0x5000_0010n;
+const OUTSIDE = 0x40_0000n;
+const ONES = 0xff;
+const { W, U, I } = PageFaultError.bit;
+
+export class VirtualThreadRunner {
+  readonly process: VirtualProcess;
+  /** Registers, and what the processor knows of the thread while it is inside. */
+  readonly thread: VirtualThread;
+  /** What is at OENTRY when AEX-Notify makes ERESUME enter there. */
+  entry: EnclaveCode<unknown> | undefined;
+  #tcsAddress = 0;
+  /** The code that it is in, or has been taken out of by an interrupt. */
+  #running: RunningCode | undefined;
+
+  constructor(process: VirtualProcess) {
+    this.process = process;
+    this.thread = process.machine.threads.create();
+  }
+
+  /** Of the enclave that it is inside. */
+  get enclaveId(): number | undefined {
+    return this.#enclave?.id;
+  }
+
+  get #enclave(): EnclaveFile | undefined {
+    const { inside } = this.thread;
+    return inside && this.process.machine.kernel.enclaveOfSecs(inside.secs);
+  }
+
+  /** EENTER, the code, EEXIT; or until an exception. */
+  run<T>(tcsAddress: number, code: EnclaveCode<T>): Left<T> {
+    const entered = this.enter(tcsAddress, code);
+    return entered.kind === 'ok' ? (this.#toTheEnd() as Left<T>) : { kind: 'not-entered', fault: entered as Fault };
+  }
+
+  /** ERESUME, by whatever thread: the instruction that was interrupted is run again, and the code to its end. */
+  resume(tcsAddress = this.#tcsAddress): Left<unknown> {
+    const resumed = this.#resume(tcsAddress);
+    return resumed.kind === 'ok' ? this.#toTheEnd() : { kind: 'not-entered', fault: resumed as Fault };
+  }
+
+  /** EENTER: the thread is inside then, and `step` goes on. #GP, #PF. */
+  enter(tcsAddress: number, code: EnclaveCode<unknown> = spin): LeafResult {
+    const entered = this.#leaf(eenter, tcsAddress);
+    if (entered.kind !== 'ok') return entered;
+    this.#tcsAddress = tcsAddress;
+    this.#running = start(code);
+    return entered;
+  }
+
+  /**
+   * One instruction, after ERESUME where an interrupt has taken the thread out. Says how the code was left when it was;
+   * undefined while it goes on. Throws an Error when the thread is in no enclave's code.
+   */
+  step(): Left<unknown> | undefined {
+    const running = this.#running;
+    if (running === undefined) throw new Error('the thread is in no enclave; enter one first');
+    const out = this.#backInside();
+    if (out !== undefined) return out;
+    return this.#advance(this.#running!);
+  }
+
+  #advance(running: RunningCode): Left<unknown> | undefined {
+    if (running.next === undefined) {
+      const step = running.code.next(running.result);
+      if (step.done !== true) running.next = step.value;
+      // The code may have had its own thread interrupted, and then another's is in the frame.
+      const out = this.#backInside();
+      if (out !== undefined) return out;
+      if (this.#running !== running) return undefined;
+      if (step.done === true) {
+        this.exit();
+        return { kind: 'exit', value: step.value };
+      }
+    }
+    const outcome = this.#perform(running.next!);
+    if ('left' in outcome) return outcome.left;
+    running.result = outcome.value;
+    running.next = undefined;
+    return undefined;
+  }
+
+  /** EEXIT. #GP outside. */
+  exit(): LeafResult {
+    this.#running = undefined;
+    return eexit(this.process.machine.machine.processor, this.thread, OUTSIDE);
+  }
+
+  /** AEX, as for an interrupt. The next step resumes. */
+  interrupt(event?: ExceptionEvent): void {
+    const { machine } = this.process;
+    const enclave = this.#enclave;
+    const { inside } = this.thread;
+    if (inside === undefined || enclave === undefined)
+      throw new InvariantError('AEX of a thread that is in no enclave');
+    const frame = this.#cssa(inside.secs, inside.tcsAddress);
+    aex(machine.machine.processor, this.thread, event);
+    machine.continuations.save(enclave, inside.tcsAddress, frame, this.#running);
+  }
+
+  /** The thread is gone. Where it was inside, that took an interrupt. */
+  end(): void {
+    if (this.thread.inside !== undefined) this.interrupt();
+    this.process.machine.threads.end(this.thread);
+  }
+
+  #toTheEnd(): Left<unknown> {
+    for (;;) {
+      const left = this.step();
+      if (left !== undefined) return left;
+    }
+  }
+
+  #leaf(
+    leaf: typeof eenter | typeof eresume,
+    tcsAddress: number,
+    before: (secs: EpcIndex) => void = () => {},
+  ): LeafResult {
+    const { mm, machine } = this.process;
+    this.process.applyUpdates();
+    return runLeaf(mm, tcsAddress, (access) => {
+      before(access.secs);
+      return leaf(machine.machine.processor, access, this.thread, tcsAddress, AEP);
+    });
+  }
+
+  #resume(tcsAddress: number): LeafResult {
+    const { machine, mm } = this.process;
+    const { contents } = machine;
+    let frames = 0;
+    const resumed = this.#leaf(eresume, tcsAddress, (secs) => {
+      if (contents.has(secs, pageOf(tcsAddress))) frames = this.#cssa(secs, tcsAddress);
+    });
+    if (resumed.kind !== 'ok') return resumed;
+    this.#tcsAddress = tcsAddress;
+    const frame = this.#cssa(this.thread.inside!.secs, tcsAddress);
+    if (frame < frames) {
+      this.#running = machine.continuations.take(mm.enclaveAt(pageOf(tcsAddress))!, tcsAddress, frame) ?? start(spin);
+    } else {
+      if (this.entry === undefined) throw new Error('AEX-Notify: say what code is at OENTRY (thread.entry)');
+      this.#running = start(this.entry);
+    }
+    return resumed;
+  }
+
+  /** ERESUME, if an interrupt has taken the thread out. */
+  #backInside(): Left<never> | undefined {
+    if (this.thread.inside !== undefined) return undefined;
+    const resumed = this.#resume(this.#tcsAddress);
+    if (resumed.kind === 'ok') return undefined;
+    this.#running = undefined;
+    return { kind: 'not-entered', fault: resumed as Fault };
+  }
+
+  #cssa(secs: EpcIndex, tcsAddress: number): number {
+    const bytes = new Uint8Array(4);
+    this.process.machine.contents.read(secs, pageOf(tcsAddress), Tcs.offsetOf('cssa'), bytes);
+    return readU32(bytes, 0);
+  }
+
+  #perform(instruction: Instruction): Outcome {
+    const { contents } = this.process.machine;
+    switch (instruction.op) {
+      case 'read': {
+        const { address, lengthBytes } = instruction;
+        const bytes = new Uint8Array(lengthBytes);
+        return this.#access(address, 'read', bytes, (secs) => {
+          contents.read(secs, pageOf(address), address % PAGE_SIZE_BYTES, bytes);
+        });
+      }
+      case 'write': {
+        const { address, bytes } = instruction;
+        return this.#access(address, 'write', bytes, (secs) => {
+          contents.write(secs, pageOf(address), address % PAGE_SIZE_BYTES, bytes);
+        });
+      }
+      case 'exec':
+        return this.#access(instruction.address, 'exec', new Uint8Array(1), () => {});
+      case 'enclu': {
+        const inside = { enclave: this.#enclave!, tcsAddress: this.#tcsAddress };
+        return this.#enclu(this.process.mm.enclu(inside, instruction.leaf, instruction.operands));
+      }
+      case 'pause':
+        return { value: undefined };
+    }
+  }
+
+  /** The value is `bytes`. */
+  #access(address: number, access: Access, bytes: Uint8Array, perform: (secs: EpcIndex) => void): Outcome {
+    const { process } = this;
+    const file = process.mm.enclaveAt(pageOf(address));
+    const isInElrange = this.#enclave!.isInElrange(address);
+    if (access === 'exec' && !isInElrange) return this.#exception(Vector.GP);
+    if (file === undefined && !isInElrange) return this.#accessOutside(address, access, bytes);
+    let out: Left<never> | undefined;
+    const touched = process.touch(address, access, file === undefined || file === this.#enclave, () => {
+      out ??= this.#backInside();
+    });
+    if (out !== undefined) return { left: out };
+    switch (touched.kind) {
+      case 'ok':
+        perform(file!.secs!);
+        return { value: bytes };
+      case 'abort-page':
+        if (access === 'read') bytes.fill(ONES);
+        return { value: bytes };
+      case 'unmapped':
+        return this.#pageFault(errorCodeOf(access), address);
+      case 'fault':
+        return this.#pageFault(touched.errorCode, touched.address);
+      case 'bus':
+        this.#leaveWith(errorCodeOf(access), address);
+        return { left: { kind: 'bus' } };
+    }
+  }
+
+  /** Ordinary memory, which enclave code may read and write. */
+  #accessOutside(address: number, access: Access, bytes: Uint8Array): Outcome {
+    const { memory } = this.process;
+    const done = access === 'write' ? memory.write(address, bytes) : memory.read(address, bytes);
+    return done === bytes.length ? { value: bytes } : this.#pageFault(errorCodeOf(access), address);
+  }
+
+  #enclu(result: LeafResult): Outcome {
+    this.process.applyUpdates();
+    if (result.kind === 'ok') return { value: 0 };
+    if (result.kind === 'code') return { value: result.code };
+    const { vector, errorCode, address } = result;
+    if (result.bus === true) {
+      this.#leaveWith(errorCode, address);
+      return { left: { kind: 'bus' } };
+    }
+    return vector === Vector.PF ? this.#pageFault(errorCode, address) : this.#exception(vector);
+  }
+
+  #exception(vector: number): Outcome {
+    if (this.thread.inside) this.interrupt({ vector });
+    this.#running = undefined;
+    return { left: { kind: 'exception', vector, errorCode: 0, address: 0 } };
+  }
+
+  #pageFault(errorCode: number, address: number): Outcome {
+    this.#leaveWith(errorCode, address);
+    return { left: { kind: 'exception', vector: Vector.PF, errorCode, address: addressOf(pageOf(address)) } };
+  }
+
+  #leaveWith(errorCode: number, address: number): void {
+    if (this.thread.inside) this.interrupt({ vector: Vector.PF, errorCode, address: addressOf(pageOf(address)) });
+    this.#running = undefined;
+  }
+}
+
+const start = (code: EnclaveCode<unknown>): RunningCode => ({ code: code(), next: undefined, result: undefined });
+
+function errorCodeOf(access: Access): number {
+  return U | (access === 'write' ? W : 0) | (access === 'exec' ? I : 0);
+}
