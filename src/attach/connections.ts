@@ -5,42 +5,51 @@
  * hold its parent's socket, so no single one of the three is enough.
  */
 import { Hello, PROTOCOL_MAGIC, PROTOCOL_VERSION } from '../abi/stub.ts';
-import { Waiter } from './linux/events.ts';
-import { close, isSpare, read } from './linux/files.ts';
+import { close, isSpare } from './linux/files.ts';
 import { HostError } from './linux/library.ts';
 import { openPidfd } from './linux/processes.ts';
-import { askForSenders, peerPid, receive, send } from './linux/sockets.ts';
+import { askForSenders, peerOf, receive, send } from './linux/sockets.ts';
 import { SessionArea, type SessionFacts } from './session-area.ts';
 import { readOrEmpty } from './memory-map.ts';
-import { Session } from './session.ts';
+import { Session, type Gate } from './session.ts';
+import type { Watcher } from './watcher.ts';
 
 export interface ConnectionsOptions {
-  /** Our end of the gate. */
-  readonly gate: number;
-  /** An eventfd that only serves to end a wait. */
-  readonly wakeUp: number;
+  readonly watcher: Watcher;
   readonly facts: SessionFacts;
   /** A session has got its area. */
   readonly onStart: (session: Session) => void;
   /** A session is over; what it held must be let go before this returns. */
   readonly onEnd: (session: Session) => void;
-  /** A sentence for the user. */
-  readonly complain: (sentence: string) => void;
 }
 
 const message = new Uint8Array(64);
 
 export class Connections {
   readonly #options: ConnectionsOptions;
-  readonly #waiter = new Waiter();
-  readonly #onReadable = new Map<number, () => void>();
+  readonly #watcher: Watcher;
+  readonly #gates = new Set<Gate>();
   readonly #sessions = new Map<number, Session>();
 
   constructor(options: ConnectionsOptions) {
     this.#options = options;
-    askForSenders(options.gate);
-    this.#watch(options.gate, () => this.#admitAll());
-    this.#watch(options.wakeUp, () => read(options.wakeUp, message.subarray(0, 8)));
+    this.#watcher = options.watcher;
+  }
+
+  /** Lets a program in. Its gate is ours from now on, until nobody has the other end any more. */
+  open(gate: Gate): void {
+    this.#gates.add(gate);
+    askForSenders(gate.fd);
+    this.#watcher.add(gate.fd, () => this.#admitAll(gate));
+  }
+
+  /** Ends a program with all its processes: for them it is as if the machine had gone. */
+  shut(gate: Gate): void {
+    if (!this.#gates.delete(gate)) return;
+    this.#watcher.remove(gate.fd);
+    // First, because whoever sees its own connection end looks here whether that is in good order.
+    close(gate.fd);
+    for (const session of this.#sessions.values()) if (session.gate === gate) this.#end(session);
   }
 
   /** Sessions past Hello. */
@@ -52,15 +61,10 @@ export class Connections {
     return this.#sessions.get(pid);
   }
 
-  /** Handles what has happened on the sockets, waiting up to `timeoutMs` for something (-1 = for ever). */
-  poll(timeoutMs: number): void {
-    for (const fd of this.#waiter.wait(timeoutMs)) this.#onReadable.get(fd)?.();
-  }
-
   /** Ends a process that breaks the protocol: a program that overwrote its stub, or one that is not ours. */
   expel(session: Session, reason: string): void {
     if (isEnding(session.pid)) return this.#end(session);
-    this.#options.complain(`process ${session.pid} ${reason}; it is killed`);
+    session.gate.complain(`process ${session.pid} ${reason}; it is killed`);
     try {
       process.kill(session.pid, 'SIGKILL');
     } catch {
@@ -69,25 +73,23 @@ export class Connections {
     this.#end(session);
   }
 
-  /** The end in good order: without this message in the gate, programs die with us. */
+  /** The end in good order: without this message in its gate, a program dies with us. */
   sayGoodbye(): void {
-    send(this.#options.gate, message.subarray(0, 4));
+    for (const { fd } of this.#gates) send(fd, message.subarray(0, 4));
   }
 
   /**
    * What comes without a descriptor is one that we had no number left for: its process sees its end closed, and gives
    * its program ENFILE.
    */
-  #admitAll(): void {
-    for (
-      let got = receive(this.#options.gate, message);
-      got !== undefined;
-      got = receive(this.#options.gate, message)
-    ) {
+  #admitAll(gate: Gate): void {
+    for (let got = receive(gate.fd, message); got !== undefined; got = receive(gate.fd, message)) {
+      // The program's last process has gone.
+      if (got.lengthBytes === 0) return this.shut(gate);
       for (const socket of got.descriptors) {
         const peer = tryPeer(socket, got.senderPid);
         if (peer === undefined) close(socket);
-        else this.#admit(new Session(peer.pid, socket, peer.pidfd));
+        else this.#admit(new Session(peer.pid, socket, peer.pidfd, gate));
       }
     }
   }
@@ -98,8 +100,8 @@ export class Connections {
   }
 
   #admit(session: Session): void {
-    this.#watch(session.socket, () => this.#drain(session));
-    this.#watch(session.pidfd, () => this.#end(session));
+    this.#watcher.add(session.socket, () => this.#drain(session));
+    this.#watcher.add(session.pidfd, () => this.#end(session));
   }
 
   /** Takes the messages that have come from a process; a descriptor in one is its userfaultfd. */
@@ -125,6 +127,10 @@ export class Connections {
       this.expel(session, `speaks protocol ${hello.version}, this is ${PROTOCOL_VERSION}: rebuild the stub`);
       return false;
     }
+    if (!this.#gates.has(session.gate)) {
+      this.#end(session);
+      return false;
+    }
     session.parentPid = hello.parentPid;
     const previous = this.#sessions.get(session.pid);
     if (previous !== undefined) this.#end(previous);
@@ -141,18 +147,10 @@ export class Connections {
   #end(session: Session): void {
     if (session.ended) return;
     session.ended = true;
-    for (const fd of [session.socket, session.pidfd]) {
-      this.#onReadable.delete(fd);
-      this.#waiter.remove(fd);
-    }
+    for (const fd of [session.socket, session.pidfd]) this.#watcher.remove(fd);
     if (this.#sessions.get(session.pid) === session) this.#sessions.delete(session.pid);
     this.#options.onEnd(session);
     session.dispose();
-  }
-
-  #watch(fd: number, onReadable: () => void): void {
-    this.#onReadable.set(fd, onReadable);
-    this.#waiter.add(fd);
   }
 }
 
@@ -171,7 +169,7 @@ function isEnding(pid: number): boolean {
  */
 function tryPeer(socket: number, senderPid: number): { pid: number; pidfd: number } | undefined {
   try {
-    const pid = peerPid(socket);
+    const { pid } = peerOf(socket);
     if (pid !== senderPid) return undefined;
     const pidfd = openPidfd(pid);
     if (isSpare(pidfd)) return { pid, pidfd };

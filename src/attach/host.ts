@@ -22,6 +22,7 @@ import { appliesRuns, handlers } from './requests/table.ts';
 import type { Mailbox, SessionFacts } from './session-area.ts';
 import type { Session } from './session.ts';
 import { TargetPort } from './target-port.ts';
+import type { Watcher } from './watcher.ts';
 
 /** How long to look for further requests before sleeping: going to sleep and being woken costs about as much. */
 const LINGER_MS = 0.08;
@@ -37,18 +38,24 @@ interface LongRequest {
   readonly steps: Generator<void, Reply>;
 }
 
+/** How long a machine lives. */
+export interface Term {
+  /** Asked between requests. */
+  readonly isOver: (host: Host) => boolean;
+  /** When `isOver` must be asked although nothing happens, by performance.now(). */
+  readonly askAgainAtMs: () => number;
+}
+
 export interface HostOptions {
   readonly machine: Machine;
   readonly files: DeviceFiles<OpenFile>;
   readonly contents: MemfdContents;
   readonly trace: Trace;
   readonly facts: SessionFacts;
-  /** Our end of the gate, by which processes come in. */
-  readonly gate: number;
-  /** An eventfd, rung when `stopping` may have changed. */
-  readonly wakeUp: number;
-  /** Whether the main program has ended: the host then stays only for those who still have an enclave. */
-  readonly stopping: () => boolean;
+  /** What wakes the host: sessions, and whatever else its owner adds. */
+  readonly watcher: Watcher;
+  /** Until when the host shall serve. */
+  readonly term: Term;
   /** A sentence for the user. */
   readonly complain: (sentence: string) => void;
 }
@@ -58,9 +65,10 @@ export class Host {
   readonly trace: Trace;
   readonly files: DeviceFiles<OpenFile>;
   readonly complain: (sentence: string) => void;
+  readonly connections: Connections;
   readonly #contents: MemfdContents;
-  readonly #stopping: () => boolean;
-  readonly #connections: Connections;
+  readonly #term: Term;
+  readonly #watcher: Watcher;
   #long: LongRequest[] = [];
   #sweepAt = Number.POSITIVE_INFINITY;
 
@@ -70,8 +78,9 @@ export class Host {
     this.files = options.files;
     this.complain = options.complain;
     this.#contents = options.contents;
-    this.#stopping = options.stopping;
-    this.#connections = new Connections({
+    this.#term = options.term;
+    this.#watcher = options.watcher;
+    this.connections = new Connections({
       ...options,
       onStart: (session) => this.#onStart(session),
       onEnd: (session) => this.#onEnd(session),
@@ -80,11 +89,11 @@ export class Host {
     this.machine.kernel.onShortage = () => this.sweep();
   }
 
-  /** Serves until the main program has ended and nobody holds a device file any more. */
+  /** Serves until its term is over. */
   run(): void {
     let lastWork = performance.now();
     let lastSockets = lastWork;
-    while (!this.#stopping() || this.files.count > 0) {
+    while (!this.#term.isOver(this)) {
       const worked = this.#serveRequests() || this.#long.length > 0;
       this.#serveLongRequests();
       const now = performance.now();
@@ -99,15 +108,15 @@ export class Host {
         lastWork = lastSockets = performance.now();
       } else if (now - lastSockets > SOCKETS_EVERY_MS) {
         lastSockets = now;
-        this.#connections.poll(0);
+        this.#watcher.poll(0);
       }
     }
-    this.#connections.sayGoodbye();
+    this.connections.sayGoodbye();
     this.#reportUsage();
   }
 
   sessionOf(pid: number): Session | undefined {
-    return this.#connections.find(pid);
+    return this.connections.find(pid);
   }
 
   /**
@@ -116,7 +125,7 @@ export class Host {
    */
   acknowledge(enclave: EnclaveFile): void {
     if (enclave.mms.size < 2) return;
-    for (const session of this.#connections) {
+    for (const session of this.connections) {
       if (session.mm !== undefined && enclave.mms.has(session.mm) && !session.hasStaleThread(enclave)) {
         session.mm.acknowledge(enclave, enclave.generation);
       }
@@ -127,7 +136,7 @@ export class Host {
   sweep(): void {
     for (const deviceFile of this.files.takeUnreferenced(({ busy }) => busy)) {
       const { file } = deviceFile;
-      if (file instanceof EnclaveFile) for (const session of this.#connections) session.forgetEnclave(file.id);
+      if (file instanceof EnclaveFile) for (const session of this.connections) session.forgetEnclave(file.id);
       this.machine.devices.release(file);
       this.#contents.flush();
       this.files.dispose(deviceFile);
@@ -140,24 +149,25 @@ export class Host {
     this.#sweepAt = Math.min(this.#sweepAt, performance.now() + SWEEP_SOON_MS);
   }
 
-  /** The last line of a trace: what nobody gave back, which is nothing. */
+  /** The last line of a trace: what nobody gave back, which is nothing where the machine waited for everybody. */
   #reportUsage(): void {
     const { pages, freePages, backingPages, enclaves } = this.machine.kernel.usage();
     const args = { pages: pages - freePages, evictedPages: backingPages, enclaves };
     const text = `EPC in use: ${args.pages} pages, evicted: ${backingPages} pages, enclaves: ${enclaves}`;
     if (this.trace.on) this.trace.emit({ kind: 'note', pid: process.pid, name: 'end', args, text });
-    else if (args.pages > 0 || enclaves > 0) this.complain(`at the end ${text}; this is a bug of vitrine`);
+    else if (this.files.count === 0 && (args.pages > 0 || enclaves > 0))
+      this.complain(`at the end ${text}; this is a bug of vitrine`);
   }
 
   /** Entries that were checked before are stale in every process. */
   #raiseGeneration(enclave: EnclaveFile): void {
     this.#contents.flush();
-    for (const session of this.#connections) session.raiseGeneration(enclave);
+    for (const session of this.connections) session.raiseGeneration(enclave);
   }
 
   #serveRequests(): boolean {
     let worked = false;
-    for (const session of this.#connections) {
+    for (const session of this.connections) {
       if (session.area?.hasRequests !== true) continue;
       worked = true;
       for (const box of session.area.takeRequests()) {
@@ -181,7 +191,7 @@ export class Host {
     }
     const handler = handlers.get(op);
     if (handler === undefined)
-      return this.#connections.expel(session, `asked for operation ${op}, which does not exist`);
+      return this.connections.expel(session, `asked for operation ${op}, which does not exist`);
     const reply = handler({ host: this, session, mm, box });
     if ('next' in reply) this.#long.push({ session, box, steps: reply });
     else this.#reply(session, box, reply);
@@ -189,7 +199,7 @@ export class Host {
 
   #adopt(session: Session, box: Mailbox): void {
     const reply = adopt(this, session, box);
-    if (session.mm === undefined) return this.#connections.expel(session, 'inherited mappings that are not there');
+    if (session.mm === undefined) return this.connections.expel(session, 'inherited mappings that are not there');
     this.#reply(session, box, reply);
     for (const early of session.early.splice(0)) if (!session.ended) this.#serve(session, early);
   }
@@ -216,8 +226,8 @@ export class Host {
     if (descriptor !== undefined) {
       const sent = send(session.socket, new Uint8Array(Uint32Array.of(box.index).buffer), descriptor.fd);
       if (descriptor.closeAfter) close(descriptor.fd);
-      if (sent === 'full') return this.#connections.expel(session, 'does not read its messages');
-      if (sent === 'gone') return this.#connections.drop(session);
+      if (sent === 'full') return this.connections.expel(session, 'does not read its messages');
+      if (sent === 'gone') return this.connections.drop(session);
     }
     box.answer(ret, out ?? [], descriptor === undefined ? 0 : 1);
   }
@@ -242,10 +252,11 @@ export class Host {
 
   #sleep(): void {
     this.trace.flush();
-    for (const { area } of this.#connections) if (area !== undefined) area.hostSleeping = true;
-    const asked = [...this.#connections].some(({ area }) => area?.hasRequests);
-    const timeoutMs = Number.isFinite(this.#sweepAt) ? Math.max(1, Math.ceil(this.#sweepAt - performance.now())) : -1;
-    this.#connections.poll(asked ? 0 : timeoutMs);
-    for (const { area } of this.#connections) if (area !== undefined) area.hostSleeping = false;
+    for (const { area } of this.connections) if (area !== undefined) area.hostSleeping = true;
+    const asked = [...this.connections].some(({ area }) => area?.hasRequests);
+    const wakeAt = Math.min(this.#sweepAt, this.#term.askAgainAtMs());
+    const timeoutMs = Number.isFinite(wakeAt) ? Math.max(1, Math.ceil(wakeAt - performance.now())) : -1;
+    this.#watcher.poll(asked ? 0 : timeoutMs);
+    for (const { area } of this.connections) if (area !== undefined) area.hostSleeping = false;
   }
 }

@@ -2,12 +2,23 @@
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
-import type { MachineThread } from './machine-thread.ts';
-import type { MachineOrder } from './protocol.ts';
+
+/** A program's place in a machine. */
+export interface Attachment {
+  /** What the program inherits besides: descriptors of ours, by number. */
+  readonly inherited: readonly ('ignore' | number)[];
+  /** The program may start, with this end of its gate. */
+  readonly ready: Promise<number>;
+  /** The machine has ended in good order; rejects with what it threw. */
+  readonly ended: Promise<void>;
+  /** The program has its gate. */
+  started(): void;
+  /** The program has ended; what it has started may go on. */
+  mainEnded(): void;
+}
 
 export interface LaunchOptions {
-  readonly thread: MachineThread;
-  readonly machine: MachineOrder;
+  readonly attachment: Attachment;
   /** Absolute path of the stub. */
   readonly stub: string;
   /** Absolute path of the program. */
@@ -20,22 +31,22 @@ export interface LaunchOptions {
 export type Ending = { readonly exitCode: number } | { readonly signal: NodeJS.Signals };
 
 /** Throws what the machine's thread or the start of the stub threw: both are our own failures, not the program's. */
-export async function launch({ thread, machine, stub, executable, argv }: LaunchOptions): Promise<Ending> {
-  thread.order(machine);
-  const gate = await thread.ready;
-  const child = spawn(stub, [String(thread.inherited.length), '0', executable, ...argv], {
+export async function launch({ attachment, stub, executable, argv }: LaunchOptions): Promise<Ending> {
+  const gate = await attachment.ready;
+  const child = spawn(stub, [String(attachment.inherited.length), '0', executable, ...argv], {
     argv0: 'vitrine-stub',
-    stdio: [...thread.inherited, gate],
+    stdio: [...attachment.inherited, gate],
   });
+  attachment.started();
   const stopForwarding = forwardSignals((signal) => child.kill(signal));
   const ended = new Promise<Ending>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (exitCode, signal) => resolve(signal === null ? { exitCode: exitCode ?? 0 } : { signal }));
   });
   try {
-    const ending = await Promise.race([ended, thread.ended.then(() => ended)]);
-    thread.mainEnded();
-    await thread.ended;
+    const ending = await Promise.race([ended, attachment.ended.then(() => ended)]);
+    attachment.mainEnded();
+    await attachment.ended;
     return ending;
   } catch (error) {
     // Without its machine the program must not go on as if it had never had one.

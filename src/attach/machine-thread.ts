@@ -2,14 +2,13 @@
 import { writeSync } from 'node:fs';
 import { Worker } from 'node:worker_threads';
 import { inheritedDescriptors } from './inherited.ts';
+import type { Attachment } from './launch.ts';
 import { MAIN_ENDED, type MachineOrder, type MachineReady, type MachineThreadData } from './protocol.ts';
 
-export class MachineThread {
-  /** What programs inherit: what we had before this thread opened anything of its own. */
+export class MachineThread implements Attachment {
+  /** What we had before this thread opened anything of its own. */
   readonly inherited = inheritedDescriptors();
-  /** Programs may start, with this end of the gate. */
   readonly ready: Promise<number>;
-  /** It has ended in good order; rejects with what it threw. */
   readonly ended: Promise<void>;
   readonly #worker: Worker;
   readonly #control = new SharedArrayBuffer(4);
@@ -56,7 +55,10 @@ export class MachineThread {
     this.#worker.postMessage(order);
   }
 
-  /** The main program has ended: the machine stays only for those who still hold a device. */
+  /** Our copy of the gate stays: the machine ends when it is told to, not with the last process that has it. */
+  started(): void {}
+
+  /** The machine stays only for those who still hold a device; a standing one ends, and its programs with it. */
   mainEnded(): void {
     Atomics.store(new Int32Array(this.#control), MAIN_ENDED, 1);
     if (this.#wakeUp !== undefined) writeSync(this.#wakeUp, new Uint8Array([1, 0, 0, 0, 0, 0, 0, 0]));

@@ -6,6 +6,7 @@ import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
 import { HashThread } from './hash-ring.ts';
 import { createEventfd } from './linux/events.ts';
+import { close } from './linux/files.ts';
 import { socketPair } from './linux/sockets.ts';
 import type { MachineOrder, MachineReady, MachineThreadData } from './protocol.ts';
 
@@ -18,4 +19,5 @@ const hashes = new HashThread();
 
 const [[order], { serve }] = await Promise.all([once(parentPort!, 'message'), import('./serve.ts')]);
 parentPort!.close();
+if ((order as MachineOrder).standing !== undefined) for (const end of [gate, programsGate]) close(end);
 await serve({ order: order as MachineOrder, gate, wakeUp, control: new Int32Array(control), hashes });

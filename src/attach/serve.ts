@@ -14,14 +14,16 @@ import { DeviceFiles } from './device-files.ts';
 import { Host } from './host.ts';
 import type { HashThread } from './hash-ring.ts';
 import { hostXcr0 } from './host-processor.ts';
-import { close, createMemfd, identify } from './linux/files.ts';
+import { close, createMemfd, identify, read } from './linux/files.ts';
 import { hasProtectionKeys } from './linux/memory.ts';
 import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
 import type { SessionFacts } from './session-area.ts';
+import { Desk } from './standing/desk.ts';
+import { Watcher } from './watcher.ts';
 
 export interface Service {
   readonly order: MachineOrder;
-  /** Our end of the gate. */
+  /** Our end of the gate of the one program that the machine is for; unused by a standing machine. */
   readonly gate: number;
   /** Eventfd that is rung when `control` changed. */
   readonly wakeUp: number;
@@ -52,17 +54,19 @@ export async function serve({ order, gate, wakeUp, control, hashes }: Service): 
     trace,
     sha256: hashes.create,
   });
-  const host = new Host({
-    machine,
-    files,
-    contents,
-    trace,
-    facts: factsOf(machine, trace),
-    gate,
-    wakeUp,
-    stopping: () => Atomics.load(control, MAIN_ENDED) !== 0,
-    complain: (sentence) => writeSync(2, `vitrine: ${sentence}\n`),
-  });
+  const watcher = new Watcher();
+  watcher.add(wakeUp, () => read(wakeUp, new Uint8Array(8)));
+  const complain = (sentence: string): void => void writeSync(2, `vitrine: ${sentence}\n`);
+  const mainEnded = (): boolean => Atomics.load(control, MAIN_ENDED) !== 0;
+  const desk = order.standing && new Desk({ standing: order.standing, watcher, complain, toldToEnd: mainEnded });
+  const term = desk ?? {
+    // Then the machine stays only for those who still have a device.
+    isOver: (of: Host) => mainEnded() && of.files.count === 0,
+    askAgainAtMs: () => Number.POSITIVE_INFINITY,
+  };
+  const host = new Host({ machine, files, contents, trace, facts: factsOf(machine, trace), watcher, term, complain });
+  if (desk === undefined) host.connections.open({ fd: gate, complain });
+  else desk.open(host);
   try {
     host.run();
   } finally {

@@ -19,10 +19,19 @@ interface EnclaveSlot {
   published: number;
 }
 
+/** How a program's processes come in: a socket that all of them inherit. */
+export interface Gate {
+  /** Our end. */
+  readonly fd: number;
+  /** A sentence for whoever started the program. */
+  readonly complain: (sentence: string) => void;
+}
+
 export class Session {
   readonly pid: number;
   readonly socket: number;
   readonly pidfd: number;
+  readonly gate: Gate;
   /** 0 after exec. */
   parentPid = 0;
   /** Present from Hello on. */
@@ -40,10 +49,11 @@ export class Session {
   #runs: ProtectionRun[] = [];
   #runSequence = 0;
 
-  constructor(pid: number, socket: number, pidfd: number) {
+  constructor(pid: number, socket: number, pidfd: number, gate: Gate) {
     this.pid = pid;
     this.socket = socket;
     this.pidfd = pidfd;
+    this.gate = gate;
   }
 
   /** The slot under which the stub knows the enclave, published; -1 when all are taken. */

@@ -94,7 +94,7 @@ export class StateDirectory {
       throw new StateError(`${file}: ${reasonOf(error)}`, { cause: error });
     }
     try {
-      checkPrivate(file, fstatSync(fd), 'file');
+      checkPrivate(file, fstatSync(fd), 'file', ELSEWHERE);
       return readFileSync(fd, 'utf8');
     } catch (error) {
       if (error instanceof StateError) throw error;
@@ -148,7 +148,7 @@ export class StateDirectory {
       if (codeOf(error) === 'ENOENT') return false;
       throw this.#refusal(error);
     }
-    checkPrivate(this.path, stats, 'directory');
+    checkPrivate(this.path, stats, 'directory', ELSEWHERE);
     return true;
   }
 
@@ -171,7 +171,7 @@ export class StateDirectory {
  * With its parents, all private. Not by mkdirSync's `recursive`: that never returns where mkdir(2) answers ENOENT below
  * a directory that exists, as in /proc.
  */
-function makeDirectory(directory: string): void {
+export function makeDirectory(directory: string): void {
   try {
     mkdirSync(directory, { mode: 0o700 });
   } catch (error) {
@@ -185,23 +185,26 @@ function makeDirectory(directory: string): void {
 
 const ELSEWHERE = '--state DIR or VITRINE_STATE_DIR names another directory';
 
-/** What decides over keys must be nobody else's to read or change. */
-function checkPrivate(file: string, stats: Stats, kind: 'file' | 'directory'): void {
+/**
+ * What decides over keys, and over who uses a machine, must be nobody else's to read or change. Throws a StateError
+ * that ends with how to do without this file.
+ */
+export function checkPrivate(file: string, stats: Stats, kind: 'file' | 'directory', elsewhere: string): void {
   const right = kind === 'file' ? stats.isFile() : stats.isDirectory();
-  if (!right) throw new StateError(`${file} is no ${kind}; move it away, or ${ELSEWHERE}`);
+  if (!right) throw new StateError(`${file} is no ${kind}; move it away, or ${elsewhere}`);
   const user = process.geteuid!();
   if (stats.uid !== user)
-    throw new StateError(`${file} belongs to user ${stats.uid}, and you are user ${user}; ${ELSEWHERE}`);
+    throw new StateError(`${file} belongs to user ${stats.uid}, and you are user ${user}; ${elsewhere}`);
   if ((stats.mode & 0o077) !== 0) {
     const mode = (stats.mode & 0o777).toString(8).padStart(3, '0');
     const remedy = `chmod ${kind === 'file' ? '600' : '700'} ${file}`;
     throw new StateError(
-      `${file} is open to others (mode ${mode}); if nobody changed it, ${remedy}; else ${ELSEWHERE}`,
+      `${file} is open to others (mode ${mode}); if nobody changed it, ${remedy}; else ${elsewhere}`,
     );
   }
 }
 
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? '';
+export const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? '';
 
 /** `EACCES: permission denied` out of Node's longer sentence. */
 const reasonOf = (error: unknown): string => (error as Error).message.split(',')[0]!;

@@ -1,7 +1,8 @@
-/** Options that say which machine: those of `run`, which `machine` shares in part. */
+/** Options that say which machine: of `run` and `machine up`, and in part of other commands. */
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
+import { NameError, StartError } from '../attach/standing/errors.ts';
 import { StateError } from '../attach/state-directory.ts';
 import {
   DEFAULT_CPU,
@@ -21,14 +22,16 @@ export interface MachineFlags {
   readonly state?: string;
 }
 
-export const machineOption = (): Option =>
-  new Option('--machine <file>', 'a machine file, instead of the default machine');
-export const cpuOption = (): Option =>
+/** All of them. */
+export const machineOptions = (): Option[] => [machineOption(), cpuOption(), epcOption(), stateOption()];
+
+const machineOption = (): Option => new Option('--machine <file>', 'a machine file, instead of the default machine');
+const cpuOption = (): Option =>
   new Option(
     '--cpu <profile>',
     `which processor it sees, without the file's features (default: ${DEFAULT_CPU})`,
   ).choices(Object.keys(processorProfiles));
-export const epcOption = (): Option =>
+const epcOption = (): Option =>
   new Option('--epc <size>', `how much enclave page cache there is (default: ${DEFAULT_EPC})`).argParser(epc);
 export const stateOption = (): Option =>
   new Option('--state <dir>', "where the identity is kept (default: $VITRINE_STATE_DIR, or the user's)");
@@ -51,6 +54,8 @@ export class FileError extends Error {
 export function exitCodeOf(error: unknown): number | undefined {
   if (error instanceof FileError || error instanceof StateError) return ExitCode.FILE;
   if (error instanceof DescriptionError || error instanceof IdentityError) return ExitCode.MACHINE;
+  if (error instanceof NameError) return ExitCode.NAME;
+  if (error instanceof StartError) return ExitCode.START;
   return undefined;
 }
 

@@ -1,4 +1,4 @@
-/** `vitrine machine`: what machines there are, what one of them is, and the identity behind it. */
+/** `vitrine machine`: what processors there are, what a machine is, which are up, and the identity behind them. */
 import type { Command } from 'commander';
 import { readIdentity } from '../attach/identity-store.ts';
 import { hostXcr0 } from '../attach/host-processor.ts';
@@ -11,6 +11,8 @@ import { cpuidOverrides, type CpuidOverride, type CpuidRegisters } from '../proc
 import { ExitCode } from './exit-codes.ts';
 import { registerIdentityCommands, type StateFlag, told } from './identity.ts';
 import { describeMachine, stateOption } from './machine-options.ts';
+import { registerStandingCommands } from './standing.ts';
+import { table } from './table.ts';
 
 const help = `
 Examples:
@@ -18,18 +20,24 @@ Examples:
   $ vitrine machine show icelake
   $ echo '{ "cpu": "icelake", "features": { "kss": false }, "epc": "64M" }' >small.json
   $ vitrine run --machine small.json -- ./my-enclave-host
+  $ vitrine machine up demo --machine small.json
 
 Exit codes:
   0  done
   1  the command line is wrong, or a question was answered with no
   ${ExitCode.FILE}  a file or the state directory cannot be read or written
-  ${ExitCode.MACHINE}  a machine file or an identity is not valid; the message names what is wrong`;
+  ${ExitCode.MACHINE}  a machine file or an identity is not valid; the message names what is wrong
+  ${ExitCode.NAME}  a machine of that name is up already, or is not up, or does not answer
+  ${ExitCode.START}  the machine did not start`;
 
-export function registerMachine(program: Command): void {
+export function registerMachine(program: Command, version: string): void {
   const machine = program
     .command('machine')
-    .summary('the machines there are, and the identity of yours')
-    .description('Shows processors and machines, and keeps the identity on which sealed data depend.')
+    .summary('processors, machines that stay up, and the identity of yours')
+    .description(
+      'Shows processors and machines, keeps machines up that several programs share, and keeps the identity on which\n' +
+        'sealed data depend.',
+    )
     .addHelpText('after', help);
 
   machine
@@ -65,6 +73,7 @@ export function registerMachine(program: Command): void {
       console.log(json(machineFileSchema()));
     });
 
+  registerStandingCommands(machine, version);
   registerIdentityCommands(machine);
 }
 
@@ -182,17 +191,4 @@ function size(bytes: number): string {
     ] as const
   ).find(([each]) => bytes % each === 0) ?? [1024, 'K'];
   return `${bytes / factor}${unit}`;
-}
-
-/** Columns as wide as their widest cell. */
-function table(rows: readonly (readonly string[])[]): string {
-  const widths = rows[0]!.map((_, column) => Math.max(...rows.map((row) => row[column]!.length)));
-  return rows
-    .map((row) =>
-      row
-        .map((cell, i) => cell.padEnd(widths[i]!))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
 }

@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import type { MachineThread } from '../attach/machine-thread.ts';
 import { runExitCodes, VITRINE_FAILED } from './exit-codes.ts';
-import { cpuOption, epcOption, machineOption, stateOption, type MachineFlags } from './machine-options.ts';
-import { bindTraceFiles, traceDestination } from './trace-option.ts';
+import { machineOptions, type MachineFlags } from './machine-options.ts';
+import { bindTraceFiles, traceOption } from './trace-option.ts';
 
-/** @param thread the machine's, when the command is `run` */
+/** @param thread the machine's, where `run` will want one */
 export async function runCommandLine(thread: MachineThread | undefined): Promise<void> {
   const program = new Command('vitrine')
     .description(
@@ -17,7 +17,8 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
     .enablePositionalOptions()
     .exitOverride();
   registerRun(program, thread);
-  if (thread === undefined) {
+  const runs = process.argv[2] === 'run';
+  if (!runs) {
     const [{ registerMeasure }, { registerSign }, { registerMachine }, { registerDoctor }] = await Promise.all([
       import('./measure.ts'),
       import('./sign.ts'),
@@ -26,7 +27,7 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
     ]);
     registerMeasure(program);
     registerSign(program);
-    registerMachine(program);
+    registerMachine(program, packageVersion());
     registerDoctor(program);
   }
   try {
@@ -34,16 +35,17 @@ export async function runCommandLine(thread: MachineThread | undefined): Promise
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     await thread?.settle();
-    process.exitCode = thread !== undefined && error.exitCode !== 0 ? VITRINE_FAILED : error.exitCode;
+    process.exitCode = runs && error.exitCode !== 0 ? VITRINE_FAILED : error.exitCode;
   }
 }
 
 interface RunFlags extends MachineFlags {
+  readonly join?: string;
   readonly trace?: readonly string[];
 }
 
 function registerRun(program: Command, thread: MachineThread | undefined): void {
-  program
+  const command = program
     .command('run')
     .summary('run a program that uses SGX')
     .description(
@@ -52,22 +54,28 @@ function registerRun(program: Command, thread: MachineThread | undefined): void 
     )
     .usage('[options] [--] PROGRAM [ARG...]')
     .argument('<program>', 'what to run; found as a shell finds it')
-    .argument('[args...]', 'its arguments')
-    .addOption(machineOption())
-    .addOption(cpuOption())
-    .addOption(epcOption())
-    .addOption(stateOption())
-    .option(
-      '--trace [file.jsonl]',
-      'print every ioctl, mapping, leaf, fault and AEX, and why something was refused; or write that to a file, as data',
-      traceDestination,
-    )
+    .argument('[args...]', 'its arguments');
+  for (const option of [...machineOptions(), traceOption()]) command.addOption(option);
+  command
+    .option('--join <name>', 'in a machine that is up, with the other programs there: vitrine machine up --help')
     .passThroughOptions()
     .addHelpText('after', runHelp)
-    .action(async (name: string, args: string[], { trace = [], ...machine }: RunFlags) => {
+    .action(async (name: string, args: string[], { trace = [], join, ...machine }: RunFlags) => {
+      if (join !== undefined)
+        refuseBesideJoin(command, join, Object.keys({ ...machine, ...(trace.length > 0 && { trace }) }));
       const { run } = await import('./run.ts');
-      await run({ thread: thread!, program: name, args, machine, traces: trace, version: packageVersion() });
+      await run({ thread, join, program: name, args, machine, traces: trace, version: packageVersion() });
     });
+}
+
+/** What the machine was told when it came up cannot be said again. */
+function refuseBesideJoin(command: Command, name: string, flags: readonly string[]): void {
+  const [flag] = flags;
+  if (flag === undefined) return;
+  const { long } = command.options.find((option) => option.attributeName() === flag)!;
+  command.error(
+    `error: ${long} is for the machine, and ${name} has its own already; \`vitrine machine up NAME ${long} ...\` brings up one with it`,
+  );
 }
 
 const runHelp = `
@@ -77,6 +85,7 @@ Examples:
   $ vitrine run --trace trace.jsonl -- ./my-enclave-host    as data: docs/trace.md
   $ vitrine run --cpu skylake -- ./test_sgx        a processor without SGX2
   $ vitrine run --machine small.json -- ./test_sgx   see vitrine machine --help
+  $ vitrine machine up demo; vitrine run --join demo -- ./one & vitrine run --join demo -- ./other
 ${runExitCodes}`;
 
 function packageVersion(): string {

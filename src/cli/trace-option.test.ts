@@ -24,6 +24,22 @@ function parse(...words: string[]): {
   return parsed!;
 }
 
+function parseUp(...words: string[]): { traces: readonly string[]; name: string } {
+  const program = new Command().exitOverride();
+  let parsed: ReturnType<typeof parseUp> | undefined;
+  program
+    .command('machine')
+    .command('up')
+    .argument('<name>')
+    .option('--epc <size>')
+    .option('--trace [file]', '', traceDestination)
+    .action((name: string, { trace = [] }: { trace?: readonly string[] }) => {
+      parsed = { traces: trace, name };
+    });
+  program.parse(bindTraceFiles(['node', 'vitrine', 'machine', 'up', ...words], program));
+  return parsed!;
+}
+
 describe('--trace', () => {
   it.each([
     [['--trace', 'prog', 'a'], [''], 'prog', ['a']],
@@ -40,6 +56,14 @@ describe('--trace', () => {
     [['--epc', '--trace', 'x.jsonl'], [], 'x.jsonl', []],
   ])('%j', (words, traces, program, args) => {
     expect(parse(...words)).toEqual({ traces, program, args });
+  });
+
+  it.each([
+    [['demo', '--trace', 't.jsonl', '--epc', '8M'], ['t.jsonl'], 'demo'],
+    [['--trace', 'demo'], [''], 'demo'],
+    [['--epc', '--trace', 'demo', '--trace'], [''], 'demo'],
+  ])('of machine up: %j', (words, traces, name) => {
+    expect(parseUp(...words)).toEqual({ traces, name });
   });
 
   it('refuses a file of another name, because --trace=./prog is more likely a mistake', () => {

@@ -9,7 +9,10 @@ const threeArguments = declare('long syscall(long, int, int, int)');
 const setrlimit = declare('int setrlimit(int, void *)');
 const prctl = declare('int prctl(int, ulong, ulong, ulong, ulong)');
 
+const fourArguments = declare('long syscall(long, int, int, int64, uint)');
+
 const SYS_tgkill = 234;
+const SYS_pidfd_send_signal = 424;
 const SYS_pidfd_open = 434;
 const RLIMIT_CORE = 4;
 const PR_SET_DUMPABLE = 4;
@@ -38,6 +41,11 @@ export const writeProcess = (pid: number, address: number, bytes: Uint8Array): n
 
 /** A descriptor that becomes readable when the process ends. Throws ESRCH when it has. */
 export const openPidfd = (pid: number): number => pidfdOpenCall(SYS_pidfd_open, pid, 0);
+
+/** Sends a signal to the process behind a pidfd; one that is gone, or no longer ours, is no error. */
+export function signalProcess(pidfd: number, signal: number): void {
+  fourArguments(SYS_pidfd_send_signal, pidfd, signal, 0, 0);
+}
 
 /** Sends a signal to one thread; a thread that is gone is no error. */
 export function signalThread(pid: number, tid: number, signal: number): void {

@@ -1,16 +1,27 @@
-/** SOCK_SEQPACKET Unix sockets with descriptors in their messages. All calls are non-blocking. */
+/** Unix sockets with descriptors in their messages. No call blocks. */
+import { closeSync } from 'node:fs';
 import { Errno } from '../../lib/errno.ts';
-import { declare, declareChecked, lastErrno } from './library.ts';
+import { declare, declareChecked, HostError, lastErrno } from './library.ts';
 import { addressOfBytes } from './memory.ts';
 
 const socketpair = declareChecked('int socketpair(int, int, int, void *)');
+const socketCall = declareChecked('int socket(int, int, int)');
+const bind = declareChecked('int bind(int, void *, uint)');
+const listen = declareChecked('int listen(int, int)');
+const connect = declareChecked('int connect(int, void *, uint)');
+const accept4 = declare('int accept4(int, void *, void *, int)');
 const getsockopt = declareChecked('int getsockopt(int, int, int, void *, void *)');
 const setsockopt = declareChecked('int setsockopt(int, int, int, void *, uint)');
 const sendmsg = declare('int64 sendmsg(int, void *, int)');
 const recvmsg = declare('int64 recvmsg(int, void *, int)');
 
 const AF_UNIX = 1;
+const SOCK_STREAM_CLOEXEC_NONBLOCK = 0x80801;
 const SOCK_SEQPACKET_CLOEXEC = 0x80005;
+const SOCK_CLOEXEC_NONBLOCK = 0x80800;
+const BACKLOG = 128;
+/** sizeof sun_path, without the NUL at its end. */
+const MAX_PATH_BYTES = 107;
 const SOL_SOCKET = 1;
 const SO_PASSCRED = 16;
 const SO_PEERCRED = 17;
@@ -26,17 +37,52 @@ export function socketPair(): [number, number] {
   return [pair[0]!, pair[1]!];
 }
 
+/** A stream socket that others connect to by `path`, which is made. Throws EADDRINUSE. */
+export function listenAt(path: string): number {
+  const fd = socketCall(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0);
+  const address = unixAddress(path);
+  bind(fd, address, address.length);
+  listen(fd, BACKLOG);
+  return fd;
+}
+
+/** Throws a HostError: ENOENT, ECONNREFUSED when nobody listens there, EAGAIN when nobody accepts. */
+export function connectTo(path: string): number {
+  const fd = socketCall(AF_UNIX, SOCK_STREAM_CLOEXEC_NONBLOCK, 0);
+  const address = unixAddress(path);
+  try {
+    connect(fd, address, address.length);
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+  return fd;
+}
+
+/** The next connection; undefined when none waits, or when no number is left for it. */
+export function accept(fd: number): number | undefined {
+  const connection = accept4(fd, null, null, SOCK_CLOEXEC_NONBLOCK);
+  return connection < 0 ? undefined : connection;
+}
+
+/** struct sockaddr_un. Throws ENAMETOOLONG. */
+function unixAddress(path: string): Uint8Array {
+  const bytes = Buffer.from(path);
+  if (bytes.length > MAX_PATH_BYTES) throw new HostError('bind', Errno.ENAMETOOLONG);
+  return Uint8Array.of(AF_UNIX, 0, ...bytes, 0);
+}
+
 /** From now on messages received there say who sent them. */
 export function askForSenders(fd: number): void {
   setsockopt(fd, SOL_SOCKET, SO_PASSCRED, new Uint8Array(Uint32Array.of(1).buffer), 4);
 }
 
-/** Who made the other end, as the kernel says; 0 for what has none. Throws ENOTSOCK. */
-export function peerPid(fd: number): number {
+/** Who made the other end, as the kernel says; pid 0 for what has none. Throws ENOTSOCK. */
+export function peerOf(fd: number): { readonly pid: number; readonly uid: number } {
   const credentials = new Uint32Array(3);
   const length = new Uint32Array([12]);
   getsockopt(fd, SOL_SOCKET, SO_PEERCRED, new Uint8Array(credentials.buffer), new Uint8Array(length.buffer));
-  return credentials[0]!;
+  return { pid: credentials[0]!, uid: credentials[1]! };
 }
 
 /*
@@ -63,7 +109,7 @@ function prepare(bytes: Uint8Array, controlBytes: number): void {
   header[6] = 0n;
 }
 
-/** Sends one message, with a descriptor in it when one is given. `full`: the peer does not read its messages. */
+/** Sends one message, whole, with a descriptor in it when one is given. `full`: the peer does not read its messages. */
 export function send(fd: number, bytes: Uint8Array, descriptor?: number): 'sent' | 'full' | 'gone' {
   prepare(bytes, descriptor === undefined ? 0 : CMSG_HEADER + 8);
   if (descriptor !== undefined) {
@@ -86,7 +132,7 @@ export interface Received {
   readonly senderPid: number;
 }
 
-/** Receives one message. Undefined when none waits. */
+/** Receives one message, or what there is of a stream. Undefined when nothing waits. */
 export function receive(fd: number, into: Uint8Array): Received | undefined {
   prepare(into, control.length);
   const lengthBytes = recvmsg(fd, headerBytes, MSG_DONTWAIT_CMSG_CLOEXEC);

@@ -30,7 +30,7 @@ export function enter(caller: Caller): Reply {
   const enclave = mm.enclaveAt(pageOf(tcsAddress))!;
   const slot = session.slotFor(enclave);
   if (slot < 0) {
-    caller.host.complain(`process ${session.pid} entered more enclaves than one process can have here`);
+    session.gate.complain(`process ${session.pid} entered more enclaves than one process can have here`);
     return faulted(generalProtection(why('the process has a free enclave slot', 'at most 64 enclaves', '65')));
   }
   const tcs = checked.value;
