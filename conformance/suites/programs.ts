@@ -10,7 +10,9 @@ import type { Suite, SuiteContext, SuiteResult } from '../suite.ts';
 
 const TIMEOUT_MS = 300_000;
 const sources = path.join(import.meta.dirname, '..', 'programs');
-const example = path.join(import.meta.dirname, '..', '..', 'examples', 'hello-enclave');
+const examples = path.join(import.meta.dirname, '..', '..', 'examples');
+const example = path.join(examples, 'hello-enclave');
+const common = path.join(examples, 'common');
 
 interface Program {
   readonly name: string;
@@ -29,8 +31,8 @@ const musl = (name: string, flags: string): Program => ({
   needs: { program: 'musl-gcc', debian: 'musl-tools' },
   build: [
     `make -s -C ${example} > /dev/null`,
-    `musl-gcc ${flags} -O2 -o host -I${example} -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu ` +
-      ['host.c', 'loader.c', 'vdso.c'].map((file) => path.join(example, file)).join(' '),
+    `musl-gcc ${flags} -O2 -o host -I${common} -idirafter /usr/include -idirafter /usr/include/x86_64-linux-gnu ` +
+      [`${example}/host.c`, `${common}/loader.c`, `${common}/vdso.c`].join(' '),
     `ln -s ${path.join(example, 'build', 'enclave.elf')} ${path.join(example, 'build', 'enclave.sigstruct')} .`,
   ],
   command: '$BUILT/host | tail -1',

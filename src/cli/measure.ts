@@ -24,7 +24,7 @@ export function registerMeasure(program: Command): void {
     .command('measure')
     .summary('print the MRENCLAVE of an enclave ELF')
     .description('Measures an enclave ELF as the processor does while the enclave is built, and lists its pages.')
-    .argument('<enclave.elf>', 'static-pie ELF with a Vitrine note (examples/hello-enclave/enclave-layout.h)')
+    .argument('<enclave.elf>', 'static-pie ELF with a Vitrine note (examples/common/enclave-layout.h)')
     .option('--json', 'print one JSON object')
     .addHelpText('after', exitCodesHelp)
     .action((path: string, options: { json?: true }, command: Command) => {

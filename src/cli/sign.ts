@@ -35,7 +35,7 @@ export function registerSign(program: Command): void {
     .command('sign')
     .summary('sign an enclave ELF: writes its SIGSTRUCT')
     .description('Measures an enclave ELF and signs the measurement: the result is what SGX_IOC_ENCLAVE_INIT wants.')
-    .argument('<enclave.elf>', 'static-pie ELF with a Vitrine note (examples/hello-enclave/enclave-layout.h)')
+    .argument('<enclave.elf>', 'static-pie ELF with a Vitrine note (examples/common/enclave-layout.h)')
     .requiredOption('--key <key.pem>', 'RSA-3072 private key with public exponent 3; see `vitrine keygen`')
     .requiredOption('--output <enclave.sigstruct>', 'where to write the 1808 bytes')
     .option('--isv-prod-id <number>', 'ISVPRODID, what product this is', u16, 0)

@@ -172,7 +172,7 @@ function readNote(elf: Elf): { readonly note: ElfNote; readonly parameters: Stru
       elf.file,
       'program headers',
       Number(elf.header.e_phoff),
-      `no note of owner "${NOTE_OWNER}" describes the enclave; see examples/hello-enclave/enclave-layout.h`,
+      `no note of owner "${NOTE_OWNER}" describes the enclave; see examples/common/enclave-layout.h`,
     );
   }
   if (note.content.length !== EnclaveLayoutNote.sizeBytes) {

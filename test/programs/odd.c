@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 int failures, checks;
@@ -15,7 +14,6 @@ struct enclave enclave;
 int device = -1;
 uint64_t heap;
 static vdso_sgx_enter_enclave_t enter;
-static int keeping;
 
 void check_at(const char *file, int line, const char *text, int condition)
 {
@@ -26,27 +24,21 @@ void check_at(const char *file, int line, const char *text, int condition)
 	}
 }
 
-/* In the place of libc's: while the example's loader runs, what it closes last is the device. */
-int close(int fd)
-{
-	if (keeping) {
-		if (device >= 0)
-			syscall(SYS_close, device);
-		device = fd;
-		return 0;
-	}
-	return (int)syscall(SYS_close, fd);
-}
-
 void load_enclave(const char *name)
 {
 	char elf[64], sigstruct[64];
 
 	snprintf(elf, sizeof elf, "build/%s.elf", name);
 	snprintf(sigstruct, sizeof sigstruct, "build/%s.sigstruct", name);
-	keeping = 1;
-	enclave = enclave_load(elf, sigstruct, 0);
-	keeping = 0;
+	if (device >= 0)
+		close(device);
+	struct enclave_image image = enclave_read(elf, sigstruct);
+	char *base = enclave_reserve(&image);
+	device = enclave_open_device();
+	enclave_create(device, &image, base);
+	enclave_add_pages(device, &image, 0);
+	enclave_init(device, &image);
+	enclave = enclave_map(device, &image, base);
 	enter = find_enter_enclave();
 }
 

@@ -1,7 +1,6 @@
 /* From an ELF file and its signature to an enclave that can be entered: the same steps as on real hardware. */
+#define _GNU_SOURCE
 #include "loader.h"
-
-#include "enclave-layout.h"
 
 #include <elf.h>
 #include <err.h>
@@ -99,9 +98,22 @@ static struct vitrine_enclave_layout find_layout(const struct file *elf)
 	errx(1, "%s: no note describes the enclave", elf->path);
 }
 
-/* An enclave must lie at a multiple of its size: reserve twice as much and give back what is too much. */
-static char *reserve(size_t size)
+struct enclave_image enclave_read(const char *elf_path, const char *sigstruct_path)
 {
+	struct file elf = read_file(elf_path), sigstruct = read_file(sigstruct_path);
+	struct enclave_image image = { elf.bytes, find_layout(&elf), sigstruct_path, sigstruct.bytes };
+
+	if (sigstruct.length != SIGSTRUCT_BYTES)
+		errx(1, "%s: %zu bytes, a SIGSTRUCT has %d", sigstruct_path, sigstruct.length, SIGSTRUCT_BYTES);
+	if (image.layout.elrange_size == 0)
+		errx(1, "%s: this loader wants the size of ELRANGE in the note", elf_path);
+	return image;
+}
+
+/* An enclave must lie at a multiple of its size: reserve twice as much and give back what is too much. */
+char *enclave_reserve(const struct enclave_image *image)
+{
+	size_t size = image->layout.elrange_size;
 	char *whole = mmap(NULL, 2 * size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (whole == MAP_FAILED)
@@ -111,6 +123,14 @@ static char *reserve(size_t size)
 		munmap(whole, (size_t)(base - whole));
 	munmap(base + size, (size_t)(whole + size - base));
 	return base;
+}
+
+void enclave_reserve_at(const struct enclave_image *image, char *base)
+{
+	size_t size = image->layout.elrange_size;
+
+	if (mmap(base, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != base)
+		err(1, "the enclave's addresses, %p and %zu bytes on, are taken in this process", (void *)base, size);
 }
 
 static void add_pages(int fd, uint64_t offset, const char *source, size_t length, uint64_t secinfo_flags, int measure)
@@ -145,12 +165,10 @@ static void map_pages(int fd, char *address, size_t length, int protection)
 		err(1, "mmap of enclave pages at %p", (void *)address);
 }
 
-/* Adds every PT_LOAD segment; returns the offset of the page after the last. */
-static size_t add_segments(int fd, const struct file *elf, int tamper)
+static void add_segments(int fd, const struct enclave_image *image, int tamper)
 {
-	const Elf64_Ehdr *header = (const Elf64_Ehdr *)elf->bytes;
-	const Elf64_Phdr *segments = (const Elf64_Phdr *)(elf->bytes + header->e_phoff);
-	size_t end = 0;
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)image->bytes;
+	const Elf64_Phdr *segments = (const Elf64_Phdr *)(image->bytes + header->e_phoff);
 
 	for (int i = 0; i < header->e_phnum; i++) {
 		const Elf64_Phdr *segment = &segments[i];
@@ -163,30 +181,41 @@ static size_t add_segments(int fd, const struct file *elf, int tamper)
 				   (segment->p_flags & PF_W ? SECINFO_W : 0) | (segment->p_flags & PF_X ? SECINFO_X : 0);
 		char *pages = zero_pages(length);
 
-		memcpy(pages + (segment->p_vaddr - start), elf->bytes + segment->p_offset, segment->p_filesz);
+		memcpy(pages + (segment->p_vaddr - start), image->bytes + segment->p_offset, segment->p_filesz);
 		if (tamper && segment->p_flags & PF_X)
 			pages[length - 1] ^= 1;
 		add_pages(fd, start, pages, length, secinfo, 1);
 		munmap(pages, length);
-		end = start + length;
 	}
+}
+
+/* The page after the last PT_LOAD segment. */
+static size_t end_of_segments(const struct enclave_image *image)
+{
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)image->bytes;
+	const Elf64_Phdr *segments = (const Elf64_Phdr *)(image->bytes + header->e_phoff);
+	size_t end = 0;
+
+	for (int i = 0; i < header->e_phnum; i++)
+		if (segments[i].p_type == PT_LOAD && segments[i].p_memsz != 0)
+			end = round_up(segments[i].p_vaddr + segments[i].p_memsz);
 	return end;
 }
 
-/* The heap is added but not measured: it is zero anyway. Returns the offset of the page after it. */
-static size_t add_heap(int fd, size_t start, size_t length)
+/* The heap is added but not measured: it is zero anyway. */
+static void add_heap(int fd, size_t start, size_t length)
 {
 	if (length == 0)
-		return start;
+		return;
 	char *zeroes = zero_pages(length);
 	add_pages(fd, start, zeroes, length, SECINFO_REG | SECINFO_R | SECINFO_W, 0);
 	munmap(zeroes, length);
-	return start + length;
 }
 
 /* A thread's stack, TCS and save area, from `start` on. */
-static void add_thread(int fd, size_t start, const struct vitrine_enclave_layout *layout, uint64_t entry)
+static void add_thread(int fd, size_t start, const struct enclave_image *image)
 {
+	const struct vitrine_enclave_layout *layout = &image->layout;
 	size_t stack_bytes = layout->stack_pages * PAGE;
 	size_t ssa_bytes = (size_t)layout->nssa * layout->ssa_frame_size * PAGE;
 	char *zeroes = zero_pages(stack_bytes + ssa_bytes);
@@ -195,17 +224,19 @@ static void add_thread(int fd, size_t start, const struct vitrine_enclave_layout
 	tcs->flags = layout->attributes & SGX_ATTR_AEXNOTIFY ? TCS_FLAGS_AEXNOTIFY : 0;
 	tcs->ossa = start + stack_bytes + PAGE;
 	tcs->nssa = layout->nssa;
-	tcs->oentry = entry;
+	tcs->oentry = ((const Elf64_Ehdr *)image->bytes)->e_entry;
 	tcs->fs_limit = tcs->gs_limit = 0xffffffff;
 	add_pages(fd, start, zeroes, stack_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
 	add_pages(fd, start + stack_bytes, (const char *)tcs, PAGE, SECINFO_TCS, 1);
 	add_pages(fd, start + stack_bytes + PAGE, zeroes, ssa_bytes, SECINFO_REG | SECINFO_R | SECINFO_W, 1);
+	munmap(tcs, PAGE);
+	munmap(zeroes, stack_bytes + ssa_bytes);
 }
 
-static void map_segments(int fd, const struct file *elf, char *base)
+static void map_segments(int fd, const struct enclave_image *image, char *base)
 {
-	const Elf64_Ehdr *header = (const Elf64_Ehdr *)elf->bytes;
-	const Elf64_Phdr *segments = (const Elf64_Phdr *)(elf->bytes + header->e_phoff);
+	const Elf64_Ehdr *header = (const Elf64_Ehdr *)image->bytes;
+	const Elf64_Phdr *segments = (const Elf64_Phdr *)(image->bytes + header->e_phoff);
 
 	for (int i = 0; i < header->e_phnum; i++) {
 		const Elf64_Phdr *segment = &segments[i];
@@ -219,53 +250,90 @@ static void map_segments(int fd, const struct file *elf, char *base)
 	}
 }
 
-struct enclave enclave_load(const char *elf_path, const char *sigstruct_path, int tamper)
+/* Where things lie: the heap after the segments, then for each thread a guard page, stack, TCS, save area. */
+struct places {
+	size_t heap, threads, stack_bytes, thread_bytes;
+};
+
+static struct places places_of(const struct enclave_image *image)
 {
-	struct file elf = read_file(elf_path);
-	struct file sigstruct = read_file(sigstruct_path);
-	struct vitrine_enclave_layout layout = find_layout(&elf);
+	const struct vitrine_enclave_layout *layout = &image->layout;
+	size_t heap = end_of_segments(image), stack_bytes = layout->stack_pages * PAGE;
 
-	if (sigstruct.length != SIGSTRUCT_BYTES)
-		errx(1, "%s: %zu bytes, a SIGSTRUCT has %d", sigstruct_path, sigstruct.length, SIGSTRUCT_BYTES);
-	if (layout.elrange_size == 0)
-		errx(1, "%s: this loader wants the size of ELRANGE in the note", elf_path);
+	return (struct places){ heap, heap + layout->heap_pages * PAGE, stack_bytes,
+				PAGE + stack_bytes + PAGE + (size_t)layout->nssa * layout->ssa_frame_size * PAGE };
+}
 
+int enclave_open_device(void)
+{
 	int fd = open("/dev/sgx_enclave", O_RDWR | O_CLOEXEC);
+
 	if (fd < 0)
 		err(1, "/dev/sgx_enclave (without SGX, start me with: vitrine run -- build/host)");
+	return fd;
+}
 
+void enclave_create(int fd, const struct enclave_image *image, char *base)
+{
+	const struct vitrine_enclave_layout *layout = &image->layout;
 	struct secs *secs = (struct secs *)zero_pages(sizeof(struct secs));
-	secs->size = layout.elrange_size;
-	secs->base = (uint64_t)reserve(layout.elrange_size);
-	secs->ssa_frame_size = layout.ssa_frame_size;
-	secs->misc_select = layout.misc_select;
-	secs->attributes = layout.attributes;
-	secs->xfrm = layout.xfrm;
+
+	secs->size = layout->elrange_size;
+	secs->base = (uint64_t)base;
+	secs->ssa_frame_size = layout->ssa_frame_size;
+	secs->misc_select = layout->misc_select;
+	secs->attributes = layout->attributes;
+	secs->xfrm = layout->xfrm;
 	printf("  create  %lu KiB at 0x%lx\n", (unsigned long)secs->size / 1024, (unsigned long)secs->base);
 	struct sgx_enclave_create create = { .src = (uint64_t)secs };
 	if (ioctl(fd, SGX_IOC_ENCLAVE_CREATE, &create) < 0)
 		err(1, "SGX_IOC_ENCLAVE_CREATE");
+	munmap(secs, sizeof(struct secs));
+}
 
-	/* In the order that was signed: the segments, the heap, and for each thread a guard page, stack, TCS, save area. */
-	char *base = (char *)secs->base;
-	size_t heap = add_segments(fd, &elf, tamper);
-	size_t threads = add_heap(fd, heap, layout.heap_pages * PAGE);
-	size_t stack_bytes = layout.stack_pages * PAGE;
-	size_t ssa_bytes = (size_t)layout.nssa * layout.ssa_frame_size * PAGE;
-	size_t thread_bytes = PAGE + stack_bytes + PAGE + ssa_bytes;
-	for (uint32_t i = 0; i < layout.thread_count; i++)
-		add_thread(fd, threads + i * thread_bytes + PAGE, &layout, ((const Elf64_Ehdr *)elf.bytes)->e_entry);
+void enclave_add_pages(int fd, const struct enclave_image *image, int tamper)
+{
+	struct places at = places_of(image);
 
-	printf("  init    with the signature in %s\n", sigstruct_path);
-	struct sgx_enclave_init init = { .sigstruct = (uint64_t)sigstruct.bytes };
+	add_segments(fd, image, tamper);
+	add_heap(fd, at.heap, at.threads - at.heap);
+	for (uint32_t i = 0; i < image->layout.thread_count; i++)
+		add_thread(fd, at.threads + i * at.thread_bytes + PAGE, image);
+}
+
+void enclave_init(int fd, const struct enclave_image *image)
+{
+	struct sgx_enclave_init init = { .sigstruct = (uint64_t)image->sigstruct };
+
+	printf("  init    with the signature in %s\n", image->sigstruct_path);
 	if (ioctl(fd, SGX_IOC_ENCLAVE_INIT, &init) < 0)
 		err(1, "SGX_IOC_ENCLAVE_INIT");
+}
 
-	map_segments(fd, &elf, base);
-	if (threads > heap)
-		map_pages(fd, base + heap, threads - heap, PROT_READ | PROT_WRITE);
-	for (uint32_t i = 0; i < layout.thread_count; i++)
-		map_pages(fd, base + threads + i * thread_bytes + PAGE, thread_bytes - PAGE, PROT_READ | PROT_WRITE);
-	close(fd); /* the mappings keep the enclave alive */
-	return (struct enclave){ base, secs->size, (uint64_t)(base + threads + PAGE + stack_bytes) };
+struct enclave enclave_map(int fd, const struct enclave_image *image, char *base)
+{
+	struct places at = places_of(image);
+	uint32_t threads = image->layout.thread_count;
+
+	map_segments(fd, image, base);
+	if (at.threads > at.heap)
+		map_pages(fd, base + at.heap, at.threads - at.heap, PROT_READ | PROT_WRITE);
+	for (uint32_t i = 0; i < threads; i++)
+		map_pages(fd, base + at.threads + i * at.thread_bytes + PAGE, at.thread_bytes - PAGE, PROT_READ | PROT_WRITE);
+	return (struct enclave){ base, image->layout.elrange_size, (uint64_t)(base + at.threads + PAGE + at.stack_bytes),
+				 at.thread_bytes, threads };
+}
+
+struct enclave enclave_load(const char *elf_path, const char *sigstruct_path, int tamper)
+{
+	struct enclave_image image = enclave_read(elf_path, sigstruct_path);
+	char *base = enclave_reserve(&image);
+	int fd = enclave_open_device();
+
+	enclave_create(fd, &image, base);
+	enclave_add_pages(fd, &image, tamper);
+	enclave_init(fd, &image);
+	struct enclave enclave = enclave_map(fd, &image, base);
+	close(fd);
+	return enclave;
 }
