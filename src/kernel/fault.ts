@@ -9,6 +9,7 @@ import { ok, pageFault, why, type Fault, type Ok, type Why } from '../lib/outcom
 import { addressOf, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { describeEntry } from '../processor/checks.ts';
 import { eaug } from '../processor/encls/eaug.ts';
+import { outcomeOf, type TraceResult } from '../trace/events.ts';
 import type { EnclaveFile } from './enclave.ts';
 import type { Mm, Vma } from './mm.ts';
 import { maxProtOf } from './page-table.ts';
@@ -35,6 +36,13 @@ export type FaultVerdict =
   | { readonly kind: 'abort-page' }
   /** No enclave is mapped there. */
   | { readonly kind: 'not-ours' };
+
+/** For the trace. */
+export function resultOf(verdict: FaultVerdict): TraceResult {
+  if (verdict.kind === 'fault') return outcomeOf(verdict.fault);
+  if (verdict.kind === 'bus') return { outcome: 'signal', result: 'SIGBUS', why: verdict.why };
+  return { outcome: 'ok', result: verdict.kind === 'retry' ? 'mended' : verdict.kind };
+}
 
 const { P, W, U, I, SGX } = PageFaultError.bit;
 const { PROT_WRITE, PROT_EXEC } = Prot.bit;

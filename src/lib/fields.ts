@@ -222,7 +222,7 @@ function bigField(
   set: (data: DataView, at: number, value: bigint) => void,
 ) {
   const wrap = kind === 'i64' ? BigInt.asIntN : BigInt.asUintN;
-  return (offset: number, doc: string, bits?: BitField): Field<bigint> => ({
+  return (offset: number, doc: string, bits?: BitField): Field<bigint, bigint, bigint | number> => ({
     kind,
     offset,
     sizeBytes: 8,
@@ -230,11 +230,12 @@ function bigField(
     doc,
     bits,
     get,
-    set,
+    set: (data, at, value) => set(data, at, typeof value === 'bigint' ? value : BigInt(value)),
     live: get,
     plain: (value) => (bits === undefined ? hex(value) : bits.format(value)),
     check(value) {
-      if (wrap(64, value) !== value) throw new RangeError(`${value} is not a ${kind}`);
+      const fits = typeof value === 'bigint' ? wrap(64, value) === value : Number.isSafeInteger(value);
+      if (!fits || (kind === 'u64' && value < 0)) throw new RangeError(`${value} is not a ${kind}`);
     },
   });
 }

@@ -30,6 +30,7 @@ export interface IoctlTable<E extends IoctlEntry = IoctlEntry> {
   readonly entries: readonly Ioctl<E>[];
   /** Command numbers by name. */
   readonly numbers: { readonly [K in E['name']]: number };
+  readonly byName: { readonly [K in E['name']]: Ioctl<Extract<E, { readonly name: K }>> };
   /** Exact 32-bit match, as in the kernel: another size is another command. */
   find(number: number): Ioctl<E> | undefined;
   /** The name, or the parts of an unknown number. */
@@ -54,6 +55,7 @@ export function ioctlTable<const E extends IoctlEntry>(magic: number, declared: 
     magic,
     entries,
     numbers: Object.fromEntries(entries.map((entry) => [entry.name, entry.number])) as IoctlTable<E>['numbers'],
+    byName: Object.fromEntries(entries.map((entry) => [entry.name, entry])) as unknown as IoctlTable<E>['byName'],
     find: (number) => byNumber.get(number >>> 0),
     describe: (number) => byNumber.get(number >>> 0)?.name ?? describeUnknown(number >>> 0),
   };

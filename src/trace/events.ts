@@ -1,5 +1,5 @@
 /**
- * What the models tell the world, as data; `src/cli/trace-printer.ts` makes lines of it and `trace-file.ts` JSON. The
+ * What the models tell the world, as data; `text.ts` makes lines of it and `src/cli/trace-file.ts` JSON. The
  * models call `trace.emit` only when `trace.on` is true, so that an untraced run pays one property read.
  */
 import { sgxCodeName } from '../abi/sgx-arch.ts';

@@ -2,13 +2,17 @@
  * The memory of a virtual process: ordinary pages, and enclave mappings with the protections that they really have, so
  * that what the kernel model tells a process to apply (and what it forgets) can be seen.
  */
-import { MapFlags, MapType, MremapFlags, Prot } from '../abi/linux.ts';
+import { Madvise, MapFlags, MapType, MremapFlags, Prot, PROT_NONE } from '../abi/linux.ts';
+import { PageFaultError, Vector } from '../abi/x86.ts';
 import type { OpenFile } from '../devices/device-table.ts';
+import { resultOf } from '../kernel/fault.ts';
 import type { Mm } from '../kernel/mm.ts';
-import { Errno, type ErrnoName } from '../lib/errno.ts';
+import { Errno, errnoName, type ErrnoName } from '../lib/errno.ts';
 import { IntervalMap } from '../lib/interval.ts';
 import { why, type KernelResult, type Why } from '../lib/outcome.ts';
+import type { PlainRecord } from '../lib/plain.ts';
 import { addressOf, isPageAligned, PAGE_SIZE_BYTES, pageOf, USER_ADDRESS_END, type LinPage } from '../lib/units.ts';
+import type { TraceEvent } from '../trace/events.ts';
 import type { VirtualMachine } from './machine.ts';
 import { VirtualMemory } from './memory.ts';
 
@@ -28,6 +32,9 @@ export type Touched =
 const MAX_TRIES = 50;
 /** Where mappings go that nobody asked to be anywhere. */
 const MAPPINGS_START = 0x7e00_0000_0000;
+/** What reads of the abort page give. */
+const ONES = 0xff;
+const { P, W, U } = PageFaultError.bit;
 const { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS } = MapFlags.bit;
 const { MREMAP_MAYMOVE, MREMAP_FIXED } = MremapFlags.bit;
 
@@ -46,6 +53,7 @@ export abstract class VirtualAddressSpace {
     this.memory = memory;
   }
 
+  abstract readonly pid: number;
   /** The open file; undefined when the descriptor is not open, or of no device. */
   abstract file(fd: number): OpenFile | undefined;
 
@@ -54,6 +62,17 @@ export abstract class VirtualAddressSpace {
    * EEXIST (MAP_FIXED_NOREPLACE), and of device memory what `Mm.mmap` says.
    */
   mmap(address: number, lengthBytes: number, prot: number, flags: number = MapType.MAP_SHARED, fd = -1): number {
+    const ret = this.#mmap(address, lengthBytes, prot, flags, fd);
+    if (this.file(fd) === undefined || (flags & MAP_ANONYMOUS) !== 0) return ret;
+    const args = () => ({
+      ...place(Math.max(address, ret), lengthBytes),
+      prot: Prot.format(prot),
+      flags: MapFlags.format(flags),
+    });
+    return this.#said('mmap', args, ret);
+  }
+
+  #mmap(address: number, lengthBytes: number, prot: number, flags: number, fd: number): number {
     const anonymous = (flags & MAP_ANONYMOUS) !== 0;
     const file = this.file(fd);
     if (!anonymous && file === undefined) return this.badDescriptor(fd);
@@ -103,17 +122,25 @@ export abstract class VirtualAddressSpace {
     if (!isPageAligned(address) || lengthBytes <= 0 || address + lengthBytes > USER_ADDRESS_END)
       return this.#badRange(address, lengthBytes);
     const [start, end] = pages(address, lengthBytes);
+    const isOurs = this.#hasEnclave(start, end);
     this.mm.munmap(start, end);
     this.#native.delete(start, end);
     this.memory.unmap(address, lengthBytes);
     this.#settle();
-    return 0;
+    return isOurs ? this.#said('munmap', () => place(address, lengthBytes), 0) : 0;
   }
 
   /** EINVAL: not page-aligned. ENOMEM: a hole. EACCES, as `Mm.mprotect` says. */
   mprotect(address: number, lengthBytes: number, prot: number): number {
     if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
     if (lengthBytes <= 0) return 0;
+    const [start, end] = pages(address, lengthBytes);
+    const ret = this.#mprotect(address, lengthBytes, prot);
+    if (!this.#hasEnclave(start, end)) return ret;
+    return this.#said('mprotect', () => ({ ...place(address, lengthBytes), prot: Prot.format(prot) }), ret);
+  }
+
+  #mprotect(address: number, lengthBytes: number, prot: number): number {
     const [start, end] = pages(address, lengthBytes);
     const result = this.mm.mprotect(start, end, prot);
     if (result.kind === 'errno') return this.refused(result);
@@ -149,7 +176,9 @@ export abstract class VirtualAddressSpace {
     }
     const prot = this.#native.get(oldStart);
     const result = this.mm.mremap(oldStart, oldEnd, start, end);
-    if (result.kind === 'errno') return this.refused(result);
+    const args = () => ({ ...place(address, oldBytes), newAddress: hex(target), newLength: hex(newBytes) });
+    this.#said('mremap', args, result.kind === 'errno' ? this.refused(result) : 0);
+    if (result.kind === 'errno') return -result.errno;
     this.#native.delete(oldStart, oldEnd);
     this.memory.unmap(target, newBytes);
     if (prot !== undefined) this.#native.set(start, end, prot);
@@ -162,7 +191,9 @@ export abstract class VirtualAddressSpace {
     if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
     const [start, end] = pages(address, lengthBytes);
     const result = this.mm.madvise(start, end, advice);
-    return result.kind === 'errno' ? this.refused(result) : 0;
+    const ret = result.kind === 'errno' ? this.refused(result) : 0;
+    if (!this.#hasEnclave(start, end)) return ret;
+    return this.#said('madvise', () => ({ ...place(address, lengthBytes), advice: adviceName(advice) }), ret);
   }
 
   /** fork: a child's mappings are its parent's as they really are. */
@@ -179,6 +210,47 @@ export abstract class VirtualAddressSpace {
     this.memory = new VirtualMemory();
   }
 
+  /** Reads as the program would, outside of enclaves: `bytes`, or what it gets instead. */
+  read(address: number, lengthBytes: number): Touched & { readonly bytes: Uint8Array } {
+    const bytes = new Uint8Array(lengthBytes);
+    const touched = this.#accessEach(address, bytes, 'read', (part) => part.fill(ONES));
+    return { ...touched, bytes };
+  }
+
+  /** Writes as the program would, outside of enclaves. */
+  write(address: number, bytes: Uint8Array): Touched {
+    return this.#accessEach(address, bytes, 'write', () => {});
+  }
+
+  #accessEach(
+    address: number,
+    bytes: Uint8Array,
+    access: 'read' | 'write',
+    abortPage: (part: Uint8Array) => void,
+  ): Touched {
+    let worst: Touched = { kind: 'ok' };
+    for (let done = 0; done < bytes.length;) {
+      const at = address + done;
+      const part = bytes.subarray(done, done + PAGE_SIZE_BYTES - (at % PAGE_SIZE_BYTES));
+      const touched = this.mm.vmaAt(pageOf(at))
+        ? this.touch(at, access, false)
+        : this.#accessOrdinary(at, part, access);
+      if (touched.kind === 'abort-page') abortPage(part);
+      else if (touched.kind !== 'ok') return touched;
+      if (touched.kind === 'abort-page') worst = touched;
+      done += part.length;
+    }
+    return worst;
+  }
+
+  #accessOrdinary(address: number, part: Uint8Array, access: 'read' | 'write'): Touched {
+    const prot = this.memory.protOf(address);
+    if (prot === undefined) return { kind: 'unmapped' };
+    if (this.memory[access](address, part) === part.length) return { kind: 'ok' };
+    const errorCode = U | (prot === PROT_NONE ? 0 : P) | (access === 'write' ? W : 0);
+    return { kind: 'fault', vector: Vector.PF, errorCode, address: addressOf(pageOf(address)) };
+  }
+
   /** One access to an enclave page, mended as long as the kernel model mends it. */
   touch(address: number, access: Access, inside: boolean, beforeRetry: () => void = () => {}): Touched {
     const page = pageOf(address);
@@ -186,6 +258,12 @@ export abstract class VirtualAddressSpace {
       beforeRetry();
       if (inside && this.canReach(address, access)) return { kind: 'ok' };
       const verdict = this.mm.fault({ page, access, inside });
+      this.emit(() => ({
+        kind: 'fault',
+        name: '#PF',
+        args: { access, address: hex(address), from: inside ? 'inside' : 'outside' },
+        ...resultOf(verdict),
+      }));
       this.applyUpdates();
       if (verdict.kind === 'fault') {
         const { vector, errorCode, address: at } = verdict.fault;
@@ -222,6 +300,44 @@ export abstract class VirtualAddressSpace {
     this.machine.releaseUnreferenced();
   }
 
+  #hasEnclave(start: number, end: number): boolean {
+    return this.#native.overlapping(start, end).length > 0;
+  }
+
+  /** Tells whoever listens to the trace. */
+  emit(event: () => Omit<TraceEvent, 'pid'>): void {
+    const { trace } = this.machine.machine;
+    if (trace.on) trace.emit({ pid: this.pid, ...event() });
+  }
+
+  /** A system call on enclave memory, and what it gives. */
+  #said(name: string, args: () => PlainRecord, ret: number): number {
+    this.emit(() => ({
+      kind: 'mmap',
+      name,
+      args: args(),
+      ...(ret >= 0
+        ? { outcome: 'ok', result: '0' }
+        : { outcome: 'errno', result: errnoName(-ret), ...(this.lastWhy && { why: this.lastWhy }) }),
+    }));
+    return ret;
+  }
+
+  /** `0`, another value in hexadecimal, or `EACCES: the check that refused; expected ..., found ...`. */
+  explain(ret: number): string {
+    if (ret >= 0) return ret < 10 ? `${ret}` : hex(ret);
+    const { lastWhy } = this;
+    const because =
+      lastWhy === undefined ? '' : `: ${lastWhy.check}; expected ${lastWhy.expected}, found ${lastWhy.found}`;
+    return errnoName(-ret) + because;
+  }
+
+  /** What a system call gave, where it has to have worked. Throws an Error that says why it did not. */
+  must(ret: number, name: string): number {
+    if (ret < 0) throw new Error(`${name}: ${this.explain(ret)}`);
+    return ret;
+  }
+
   protected refused(result: Extract<KernelResult, { kind: 'errno' }>): number {
     this.lastWhy = result.why;
     return -result.errno;
@@ -241,6 +357,14 @@ export abstract class VirtualAddressSpace {
     return this.refuse('EINVAL', 'the range is page-aligned, not empty and in user space', 'such a range', found);
   }
 }
+
+const place = (address: number, lengthBytes: number): PlainRecord => ({
+  address: hex(address),
+  length: hex(lengthBytes),
+});
+
+const adviceNames = new Map<number, string>(Object.entries(Madvise).map(([name, value]) => [value, name]));
+const adviceName = (advice: number): string => adviceNames.get(advice) ?? `${advice}`;
 
 const hex = (address: number): string => `0x${address.toString(16)}`;
 

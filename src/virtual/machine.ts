@@ -80,7 +80,7 @@ export class VirtualMachine {
 
   /** Tells of every ioctl, mapping, leaf and eviction from now on; docs/trace.md says what events hold. */
   onEvent(listener: (event: TraceEvent) => void): void {
-    this.machine.trace.listen({ event: listener });
+    this.machine.trace.listen({ event: ({ durationUs: _ofACounter, ...event }) => listener(event) });
   }
 
   /** A new process, which has nothing to do with the others. */
@@ -98,6 +98,11 @@ export class VirtualMachine {
     process.mm = parent ? this.kernel.forkProcess(parent.mm, process) : this.kernel.addProcess(process);
     this.processes.add(process);
     return process;
+  }
+
+  /** For VirtualProcess: the first thread has its process's number. */
+  newTid(process: VirtualProcess): number {
+    return process.threads.length === 0 ? process.pid : this.#nextPid++;
   }
 
   /** One more descriptor refers to the file. */

@@ -7,7 +7,9 @@ import type { OpenFile } from '../devices/device-table.ts';
 import type { IoctlOutcome } from '../devices/dispatch.ts';
 import { EnclaveFile } from '../kernel/enclave.ts';
 import type { ProcessPort } from '../kernel/ports.ts';
+import type { Layout, StructOf, ValuesOf } from '../lib/layout.ts';
 import type { UserAddr } from '../lib/units.ts';
+import { outcomeOf } from '../trace/events.ts';
 import { VirtualAddressSpace } from './address-space.ts';
 import type { VirtualMachine } from './machine.ts';
 import { VirtualMemory } from './memory.ts';
@@ -78,6 +80,12 @@ export class VirtualProcess extends VirtualAddressSpace implements ProcessPort {
   /** A descriptor, the lowest or the one asked for. ENOENT, EMFILE. */
   open(path: string, as?: number, flags: number = OpenAccess.O_RDWR): number {
     const opened = this.machine.devices.open(path, this, flags);
+    this.emit(() => ({
+      kind: 'open',
+      name: 'open',
+      args: { path, flags: OpenFlags.format(flags) },
+      ...outcomeOf(opened),
+    }));
     if (opened.kind === 'errno') return this.refused(opened);
     return this.install(opened.value, as, (flags & OpenFlags.bit.O_CLOEXEC) !== 0);
   }
@@ -144,6 +152,28 @@ export class VirtualProcess extends VirtualAddressSpace implements ProcessPort {
     }
   }
 
+  /**
+   * An ioctl with its structure: `ret` is 0, another value or -errno, the rest is the structure as it came back.
+   * @example process.call(fd, SGX_IOC_ENCLAVE_INIT, { sigStruct: process.put(bytes) }).ret
+   */
+  call<L extends Layout>(
+    fd: number,
+    { number, arg }: { readonly number: number; readonly arg: L },
+    values: ValuesOf<L>,
+  ): { readonly ret: number } & StructOf<L> {
+    const address = this.put(arg.encode(values));
+    const ret = this.ioctl(fd, number, address);
+    const out = new Uint8Array(arg.sizeBytes);
+    this.memory.read(address, out);
+    this.memory.unmap(address, arg.sizeBytes);
+    return { ret, ...(arg.decode(out) as StructOf<L>) };
+  }
+
+  /** Fresh memory holding the bytes; its address. */
+  put(bytes: Uint8Array): number {
+    return this.memory.put(bytes);
+  }
+
   /** An ioctl in its slices, between which others can do things. */
   *ioctlSteps(fd: number, command: number, argument: number | bigint): Generator<void, IoctlOutcome> {
     const file = this.file(fd);
@@ -197,7 +227,7 @@ export class VirtualProcess extends VirtualAddressSpace implements ProcessPort {
   }
 
   thread(): VirtualThreadRunner {
-    const thread = new VirtualThreadRunner(this);
+    const thread = new VirtualThreadRunner(this, this.machine.newTid(this));
     this.threads.push(thread);
     return thread;
   }

@@ -1,6 +1,6 @@
 /** Threads of virtual processes: they enter enclaves, run code there, are interrupted and go on. */
 import { Tcs } from '../abi/sgx-arch.ts';
-import { PageFaultError, Vector } from '../abi/x86.ts';
+import { PageFaultError, Vector, vectorName } from '../abi/x86.ts';
 import { readU32 } from '../lib/bytes.ts';
 import { InvariantError, type Fault, type LeafResult } from '../lib/outcome.ts';
 import { addressOf, PAGE_SIZE_BYTES, pageOf, type EpcIndex } from '../lib/units.ts';
@@ -9,8 +9,10 @@ import { runLeaf } from '../kernel/leaves.ts';
 import { aex, type ExceptionEvent } from '../processor/enclu/aex.ts';
 import { eenter } from '../processor/enclu/eenter.ts';
 import { eexit } from '../processor/enclu/eexit.ts';
+import { encluName, namedOperands } from '../processor/enclu/enclu.ts';
 import { eresume } from '../processor/enclu/eresume.ts';
 import type { VirtualThread } from '../processor/enclu/virtual-thread.ts';
+import { outcomeOf, type TraceEvent } from '../trace/events.ts';
 import { spin, type EnclaveCode, type Instruction, type RunningCode } from './code.ts';
 import type { Access } from './address-space.ts';
 import type { VirtualProcess } from './process.ts';
@@ -25,6 +27,31 @@ export type Left<T> =
   /** EENTER or ERESUME itself faulted. */
   | { readonly kind: 'not-entered'; readonly fault: Fault };
 
+/** `exit 43`, `#PF(0x8005) at 0x7f0000000000`, `SIGBUS`, `not entered: #GP: the check that refused`. */
+export function explainLeft(left: Left<unknown>): string {
+  switch (left.kind) {
+    case 'exit':
+      return left.value === undefined ? 'exit' : `exit ${textOf(left.value)}`;
+    case 'exception':
+      return explainException(left);
+    case 'bus':
+      return 'SIGBUS';
+    case 'not-entered': {
+      const { check, expected, found } = left.fault.why;
+      return `not entered: ${explainException(left.fault)}: ${check}; expected ${expected}, found ${found}`;
+    }
+  }
+}
+
+function textOf(value: unknown): string {
+  return typeof value === 'object' || typeof value === 'function' ? 'with a value' : `${value as string | number}`;
+}
+
+function explainException(exception: Pick<Fault, 'errorCode' | 'address'> & { readonly vector: number }): string {
+  const { vector, errorCode, address } = exception;
+  return vector === Vector.PF ? `#PF(${hex(errorCode)}) at ${hex(address)}` : vectorName(vector);
+}
+
 type Outcome = { readonly value: unknown } | { readonly left: Left<never> };
 
 /** Where ENCLU and the code behind it are, in a process that has neither. */
@@ -35,6 +62,7 @@ const { W, U, I } = PageFaultError.bit;
 
 export class VirtualThreadRunner {
   readonly process: VirtualProcess;
+  readonly tid: number;
   /** Registers, and what the processor knows of the thread while it is inside. */
   readonly thread: VirtualThread;
   /** What is at OENTRY when AEX-Notify makes ERESUME enter there. */
@@ -43,14 +71,20 @@ export class VirtualThreadRunner {
   /** The code that it is in, or has been taken out of by an interrupt. */
   #running: RunningCode | undefined;
 
-  constructor(process: VirtualProcess) {
+  constructor(process: VirtualProcess, tid: number) {
     this.process = process;
+    this.tid = tid;
     this.thread = process.machine.threads.create();
   }
 
   /** Of the enclave that it is inside. */
   get enclaveId(): number | undefined {
     return this.#enclave?.id;
+  }
+
+  /** It has code to go on with: `step` may be called. */
+  get running(): boolean {
+    return this.#running !== undefined;
   }
 
   get #enclave(): EnclaveFile | undefined {
@@ -73,6 +107,7 @@ export class VirtualThreadRunner {
   /** EENTER: the thread is inside then, and `step` goes on. #GP, #PF. */
   enter(tcsAddress: number, code: EnclaveCode<unknown> = spin): LeafResult {
     const entered = this.#leaf(eenter, tcsAddress);
+    this.#sayEntered('EENTER', tcsAddress, entered);
     if (entered.kind !== 'ok') return entered;
     this.#tcsAddress = tcsAddress;
     this.#running = start(code);
@@ -84,11 +119,10 @@ export class VirtualThreadRunner {
    * undefined while it goes on. Throws an Error when the thread is in no enclave's code.
    */
   step(): Left<unknown> | undefined {
-    const running = this.#running;
-    if (running === undefined) throw new Error('the thread is in no enclave; enter one first');
+    if (this.#running === undefined) throw new Error('the thread is in no enclave; enter one first');
     const out = this.#backInside();
     if (out !== undefined) return out;
-    return this.#advance(this.#running!);
+    return this.#advance(this.#running);
   }
 
   #advance(running: RunningCode): Left<unknown> | undefined {
@@ -114,7 +148,10 @@ export class VirtualThreadRunner {
   /** EEXIT. #GP outside. */
   exit(): LeafResult {
     this.#running = undefined;
-    return eexit(this.process.machine.machine.processor, this.thread, OUTSIDE);
+    const { inside } = this.thread;
+    const exited = eexit(this.process.machine.machine.processor, this.thread, OUTSIDE);
+    if (inside) this.#say(() => ({ kind: 'exit', name: 'EEXIT', args: { tcs: hex(inside.tcsAddress) } }));
+    return exited;
   }
 
   /** AEX, as for an interrupt. The next step resumes. */
@@ -127,12 +164,26 @@ export class VirtualThreadRunner {
     const frame = this.#cssa(inside.secs, inside.tcsAddress);
     aex(machine.machine.processor, this.thread, event);
     machine.continuations.save(enclave, inside.tcsAddress, frame, this.#running);
+    const what = event === undefined ? {} : { exception: vectorName(event.vector), address: hex(event.address ?? 0) };
+    this.#say(() => ({ kind: 'aex', name: 'AEX', args: { tcs: hex(inside.tcsAddress), ...what } }));
   }
 
   /** The thread is gone. Where it was inside, that took an interrupt. */
   end(): void {
     if (this.thread.inside !== undefined) this.interrupt();
     this.process.machine.threads.end(this.thread);
+  }
+
+  #say(event: () => Omit<TraceEvent, 'pid' | 'tid'>): void {
+    this.process.emit(() => ({ tid: this.tid, ...event() }));
+  }
+
+  #sayEntered(name: string, tcsAddress: number, result: LeafResult): void {
+    this.#say(() =>
+      result.kind === 'ok'
+        ? { kind: 'enter', name, args: { tcs: hex(tcsAddress) } }
+        : { kind: 'leaf', name, args: { tcs: hex(tcsAddress) }, ...outcomeOf(result) },
+    );
   }
 
   #toTheEnd(): Left<unknown> {
@@ -162,6 +213,7 @@ export class VirtualThreadRunner {
     const resumed = this.#leaf(eresume, tcsAddress, (secs) => {
       if (contents.has(secs, pageOf(tcsAddress))) frames = this.#cssa(secs, tcsAddress);
     });
+    this.#sayEntered('ERESUME', tcsAddress, resumed);
     if (resumed.kind !== 'ok') return resumed;
     this.#tcsAddress = tcsAddress;
     const frame = this.#cssa(this.thread.inside!.secs, tcsAddress);
@@ -208,8 +260,15 @@ export class VirtualThreadRunner {
       case 'exec':
         return this.#access(instruction.address, 'exec', new Uint8Array(1), () => {});
       case 'enclu': {
-        const inside = { enclave: this.#enclave!, tcsAddress: this.#tcsAddress };
-        return this.#enclu(this.process.mm.enclu(inside, instruction.leaf, instruction.operands));
+        const { leaf, operands } = instruction;
+        const result = this.process.mm.enclu({ enclave: this.#enclave!, tcsAddress: this.#tcsAddress }, leaf, operands);
+        this.#say(() => ({
+          kind: 'leaf',
+          name: encluName(leaf),
+          args: inHex(namedOperands(leaf, operands)),
+          ...outcomeOf(result),
+        }));
+        return this.#enclu(result);
       }
       case 'pause':
         return { value: undefined };
@@ -279,6 +338,12 @@ export class VirtualThreadRunner {
     if (this.thread.inside) this.interrupt({ vector: Vector.PF, errorCode, address: addressOf(pageOf(address)) });
     this.#running = undefined;
   }
+}
+
+const hex = (value: number): string => `0x${value.toString(16)}`;
+
+function inHex(registers: Readonly<Record<string, number>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(registers).map(([name, value]) => [name, hex(value)]));
 }
 
 const start = (code: EnclaveCode<unknown>): RunningCode => ({ code: code(), next: undefined, result: undefined });

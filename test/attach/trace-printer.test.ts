@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { formatter } from '../../src/cli/trace-printer.ts';
+import { formatter } from '../../src/trace/text.ts';
 import type { TraceEvent } from '../../src/trace/events.ts';
 
 const event: TraceEvent = {

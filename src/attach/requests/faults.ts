@@ -1,8 +1,7 @@
 /** Touches of enclave pages that did not work: the model mends them or says which exception they are. */
 import { Verdict } from '../../abi/stub.ts';
-import type { FaultVerdict } from '../../kernel/fault.ts';
+import { resultOf, type FaultVerdict } from '../../kernel/fault.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
-import { outcomeOf, type TraceResult } from '../../trace/events.ts';
 import { faulted, hex, trace, type Caller, type Reply } from './reply.ts';
 
 const accesses = ['read', 'write', 'exec'] as const;
@@ -24,7 +23,7 @@ export function fault(caller: Caller): Reply {
     name: '#PF',
     args: { access, address: hex(address), from: inside ? 'inside' : 'outside', rip: hex(rip) },
     durationUs: (performance.now() - startMs) * 1000,
-    ...describe(verdict),
+    ...resultOf(verdict),
   }));
   return replyTo(verdict);
 }
@@ -49,10 +48,4 @@ function replyTo(verdict: FaultVerdict): Reply {
     case 'not-ours':
       return { ret: Verdict.NOT_OURS };
   }
-}
-
-function describe(verdict: FaultVerdict): TraceResult {
-  if (verdict.kind === 'fault') return outcomeOf(verdict.fault);
-  if (verdict.kind === 'bus') return { outcome: 'signal', result: 'SIGBUS', why: verdict.why };
-  return { outcome: 'ok', result: verdict.kind === 'retry' ? 'mended' : verdict.kind };
 }

@@ -4,13 +4,10 @@ import { Event, Refusal, Verdict } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { generalProtection, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
 import { busyTcs, noFrame, type TcsParameters } from '../../processor/enclu/check-enter.ts';
-import type { EncluOperands } from '../../processor/enclu/enclu.ts';
+import { encluName, namedOperands, type EncluOperands } from '../../processor/enclu/enclu.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
 import { outcomeOf, type TraceKind } from '../../trace/events.ts';
 import { DONE, faulted, hex, refused, trace, type Caller, type Reply } from './reply.ts';
-
-const leafNames = new Map<number, string>(Object.entries(Enclu).map(([name, number]) => [number, name]));
-const leafName = (leaf: number): string => leafNames.get(leaf) ?? `ENCLU[${leaf}]`;
 
 const notCanonical = (operand: string, value: number): Fault =>
   generalProtection(why(`${operand} is an address of the program`, `below ${hex(USER_ADDRESS_END)}`, hex(value)));
@@ -24,7 +21,7 @@ export function enter(caller: Caller): Reply {
   const checked = checkEntry(caller, tcsAddress, aep, leaf);
   if (checked.kind !== 'ok') {
     const fault = checked.kind === 'fault' ? checked : generalProtection(checked.why);
-    traceLeaf(caller, leafName(leaf), { tcs: tcsAddress, aep }, fault);
+    traceLeaf(caller, encluName(leaf), { tcs: tcsAddress, aep }, fault);
     return faulted(fault);
   }
   const enclave = mm.enclaveAt(pageOf(tcsAddress))!;
@@ -68,23 +65,9 @@ export function enclu(caller: Caller): Reply {
   const operands = { rbx: box.arg(1), rcx: box.arg(2), rdx: box.arg(3) };
   const startMs = performance.now();
   const result = runLeaf(caller, leaf, operands);
-  traceLeaf(caller, leafName(leaf), named(leaf, operands), result, startMs);
+  traceLeaf(caller, encluName(leaf), namedOperands(leaf, operands), result, startMs);
   if (result.kind === 'fault') return faulted(result);
   return { ret: Verdict.RETRY, out: result.kind === 'code' ? [result.code, 1] : [0, 0] };
-}
-
-/** What the registers of each leaf are, for the trace. */
-const operandNames: ReadonlyMap<number, Readonly<Record<string, keyof EncluOperands>>> = new Map([
-  [Enclu.EREPORT, { target: 'rbx', data: 'rcx', report: 'rdx' }],
-  [Enclu.EGETKEY, { request: 'rbx', key: 'rcx' }],
-  [Enclu.EACCEPT, { secinfo: 'rbx', page: 'rcx' }],
-  [Enclu.EMODPE, { secinfo: 'rbx', page: 'rcx' }],
-  [Enclu.EACCEPTCOPY, { secinfo: 'rbx', page: 'rcx', source: 'rdx' }],
-] as const);
-
-function named(leaf: number, operands: EncluOperands): Registers {
-  const names = Object.entries(operandNames.get(leaf) ?? {});
-  return Object.fromEntries(names.map(([name, register]) => [name, operands[register]]));
 }
 
 /** Registers above user space are outside every ELRANGE: the leaf itself refuses them. */
@@ -125,7 +108,7 @@ export function event(caller: Caller): Reply {
   const tcs = box.arg(1);
   const values = [box.arg(2), box.arg(3), box.arg(4)];
   if (number === Event.REFUSED) {
-    traceLeaf(caller, leafName(values[0]!), { tcs }, refusal(values[0]!, values[1]!, values[2]!));
+    traceLeaf(caller, encluName(values[0]!), { tcs }, refusal(values[0]!, values[1]!, values[2]!));
     return DONE;
   }
   trace(caller, () => {

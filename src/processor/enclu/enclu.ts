@@ -21,6 +21,25 @@ export interface EncluOperands {
   readonly rdx: number;
 }
 
+const leafNames = new Map<number, string>(Object.entries(Enclu).map(([name, number]) => [number, name]));
+
+export const encluName = (leaf: number): string => leafNames.get(leaf) ?? `ENCLU[${leaf}]`;
+
+/** What the registers of each leaf are. */
+const operandNames: ReadonlyMap<number, Readonly<Record<string, keyof EncluOperands>>> = new Map([
+  [Enclu.EREPORT, { target: 'rbx', data: 'rcx', report: 'rdx' }],
+  [Enclu.EGETKEY, { request: 'rbx', key: 'rcx' }],
+  [Enclu.EACCEPT, { secinfo: 'rbx', page: 'rcx' }],
+  [Enclu.EMODPE, { secinfo: 'rbx', page: 'rcx' }],
+  [Enclu.EACCEPTCOPY, { secinfo: 'rbx', page: 'rcx', source: 'rdx' }],
+] as const);
+
+/** The registers that the leaf looks at, by what they are to it. */
+export function namedOperands(leaf: number, operands: EncluOperands): Readonly<Record<string, number>> {
+  const names = Object.entries(operandNames.get(leaf) ?? {});
+  return Object.fromEntries(names.map(([name, register]) => [name, operands[register]]));
+}
+
 type Leaf = (cpu: Processor, access: EnclaveAccess, operands: EncluOperands, tcsAddress: number) => LeafResult;
 
 const leaves: ReadonlyMap<number, Leaf> = new Map<number, Leaf>([

@@ -1,0 +1,54 @@
+/**
+ * The key with which enclaves of virtual machines are signed when nobody says otherwise, so that the same enclave has
+ * the same MRSIGNER everywhere. Published here and therefore nobody's: sign nothing with it that is to be trusted.
+ */
+import type { KeyObject } from 'node:crypto';
+import { readSigningKey } from './sigstruct.ts';
+
+const PEM = `-----BEGIN PRIVATE KEY-----
+MIIG/QIBADANBgkqhkiG9w0BAQEFAASCBucwggbjAgEAAoIBgQCk+TDfBZGra6bJ
+hu9gjYM5ojzSyesSOfUdJ7Q2mb9GM12wJAnx1qqsoZkKa1PAkh83MDx3v/rkqCxY
+EKl1TORQJU5KARKhtdAHwlH1aJ3+lqIMvf0Y9ooabO/fbBuZyRjm8uDtOxpFBbcx
+TvsmGY7/76XZ3bvY8axW1scOvs4hy9dMpe58Z1uuidulewoiAtDrFc0dqOn4qgHd
+gj+jfMcpAF71TOXx/fbslIcxJGBdCQQU0r8njl5mc+PDfsHLbzRd1NwKlV4bcVmM
+bwSx2YLmHljQr4LE0su4e/Pn2f07XVm71fApKd1KXY9u3B8RiTLtCFV4JMm9Bm6t
+FvlAnPr+1EkrfvdGtjEgGQ2IZuxT3O9u4O6lcDg64fWZp3R64nXDj2J234s+WU9a
+EK6H4pcww8V0i0J5koVsE6bCgYBR32fSssPD5h+blMbzpkHxgxhusm5IDJhfFh80
+kK+iiL2LkCSgTS8SiApcR16AO07Dolxu3sl8Gmfq74gUE6MA57UCAQMCggGAbft1
+6gO2ckfEhln06wkCJmwojIacttFOE2/NebvU2XeTysKxS+RxyGu7XEeNKwwUz3V9
+pSqnQxrIOrXGTjNC4Bje3AC3Fnk1WoGL+PBpVGRsCH6ou08GvEif6kgSZoYQmfdA
+nidm2K56IN9SGWZfVUpukT59O0vIOeSEtH80Fofk3cP0Uu+SdFvnw6dcFqyLR2Pe
+E8XxUHFWk6wqbP3aG1WUo4iZS/6knbhaIMLq6LCtYzcqGl7pmaKX16nWh593K/SW
+raaJgHOh3FKdZOvsyjuu6sLFcFJ5v+1rV2bbYYC82lNpyZTnAQ7rsX9S9uNQEj37
+4PAt6vIcv+v6qTR/nMXk6/qsc8CAFFQcErPvTZZ7u2rXJ0fEzwO/LF+tcch3ftXi
+XhdN/q3zFRFOl6fGoap5SRKpGXvY2uM3kz13H4sQJLQppRJ58axW49RsYNJ4JhBs
+iPp0JawIrP9G2cb9pyYP9BgJDxxI8B9emQ6hkkEHq1bUoEN7pWu4k1i3J0EzAoHB
+ANtvZKbQGJKiFgj0xVGyxdmQhPrB23u17eDykroRQgyArHkeFMAQK/t0l8uj1L+g
+qEnElASJltrdOPfHDHCHl59VP43Z1qttctE1m1nqxj3Fg2DmkYeR1kUaWvYSghIm
+NwgzxhqLE0Y9/cjQWuIsVtOmYypj0/18OL/AmyyhpcagzFGxE3Mi5T4eIrIo7zbo
+5r5YMKBqaZFX9W9go6zdzkrBTsVp/b6y5lYFuCkzT/HE9jfi5aezqkCSzc2FWjKR
+gwKBwQDAdpVfS3dIIdC4/lNIxNndNE11yX8goSc3pUAqrnIcm5H7Ory6ulbNUpYY
++U3fk5KH5seiMu4BvgqVbfTSRqP0VjI7rR3tp/4wZUgSbj8htbJ02hpi8rq/Qfvh
+BW4+D4t9GsjPMYL6FmTxpl3COpZqnaxci3DV3Idj/jg5A6fb7gNJ83HZJ4Ny9CHr
+vrApXn13QZraKoCVPBzBsSGvAHLGFb3svyO9KraeEphxcgx2e9q1+aTkAYQyOyVp
+iTYTdGcCgcEAkkpDGeAQYcFkBfiDi8yD5mBYpyvnp86elfcMfAuBXasdphQN1WAd
+Uk26h8KN1RXFhoMNWFu55z4l+oSy9a+6ajjVCTvkckj3NiO85pyEKS5Xle8Lr7aO
+2Lw8pAxWtsQksCKEEbIM2X6pMIrnQXLkjRmXcZfiqP17KoBncxZuhGsy4SC3ohdD
+fr7BzBtKJJtEfuV1wEbxC4/49OsXyJPe3IDfLkapKcyZjq56xiI1S9ikJUHub80c
+KwyJM648IbZXAoHBAIBPDj+HpNrBNdCpjNst5pN4M6PbqhXAxM/DgBx0TBMSYVIn
+KHx8Od43DrtQ3pUNDFqZ2mwh9AEpXGOeozbZwqLkIX0eE/PFVCBDhWGe1MEjzE3m
+vEH3Jyor/UCuSX61B6i8hd92V1FkQ0vEPoF8ZEcTyD2ySzk9r5f+0CYCb+f0AjFM
+9pDFAkyiwUfUdXDpqPorvJFxqw4oEyvLa8oATIQOfp3Uwn4ceb63EEuhXaRSkc6m
+be1WWCF8w5uwzrei7wKBwQDPMGvuTcFJWvJta3IHPV6KsfSaQUKpFsqtd2HAynb+
+eG4vmA+q6NV/G4t7xY78v7tS+f4/nmZC/od/N4zeFpZoec4HT8VbqKX+5ZZwzELT
+XrWdTLguV2DU1uJe+BJwubb0Nlo+YD7YrKuGcXviChdfIGfRq4KlXwk8+Wc5UpXZ
+5uMJb+RwH/PuI3/no5zTL4oogOz5y/r4A/Yljf21wHg92NVM+tBjE2wybmHICInf
+kUq/jIluIQAZLTyT2V/tmKA=
+-----END PRIVATE KEY-----
+`;
+
+let key: KeyObject | undefined;
+
+export function sampleSigningKey(): KeyObject {
+  return (key ??= readSigningKey(PEM, 'the sample key'));
+}
