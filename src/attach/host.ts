@@ -28,7 +28,10 @@ import type { Watcher } from './watcher.ts';
 const LINGER_MS = 0.08;
 /** How long requests may keep the host from looking at its sockets. */
 const SOCKETS_EVERY_MS = 1;
-/** When to look for files that nobody holds any more: soon after somebody let go of one, and now and then. */
+/**
+ * When to look for files that nobody holds any more: soon after somebody let go of one, now and then, and before
+ * sleeping, since a close cannot be seen, but that often at most.
+ */
 const SWEEP_SOON_MS = 10;
 const SWEEP_MS = 1000;
 
@@ -71,6 +74,7 @@ export class Host {
   readonly #watcher: Watcher;
   #long: LongRequest[] = [];
   #sweepAt = Number.POSITIVE_INFINITY;
+  #lastSweep = 0;
 
   constructor(options: HostOptions) {
     this.machine = options.machine;
@@ -141,7 +145,8 @@ export class Host {
       this.#contents.flush();
       this.files.dispose(deviceFile);
     }
-    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : performance.now() + SWEEP_MS;
+    this.#lastSweep = performance.now();
+    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : this.#lastSweep + SWEEP_MS;
   }
 
   /** Somebody is about to let go of something. */
@@ -251,6 +256,8 @@ export class Host {
   }
 
   #sleep(): void {
+    // The last file may just have gone, as above.
+    if (performance.now() - this.#lastSweep > SWEEP_SOON_MS) return this.sweep();
     this.trace.flush();
     for (const { area } of this.connections) if (area !== undefined) area.hostSleeping = true;
     const asked = [...this.connections].some(({ area }) => area?.hasRequests);
