@@ -5,6 +5,7 @@ import path from 'node:path';
 import { parseArgs } from 'node:util';
 import { type KernelSource, obtainKernelSource } from './kernel-source.ts';
 import { NotObtainable, type Suite, type SuiteContext } from './suite.ts';
+import { packageSuite } from './suites/package.ts';
 import { programsSuite } from './suites/programs.ts';
 import { sgxLayout } from './suites/sgx-layout.ts';
 import { sgxSelftest, sgxSelftestIcelake, sgxSelftestSkylake, sgxSelftestUser } from './suites/sgx-selftest.ts';
@@ -16,6 +17,7 @@ const suites: readonly Suite[] = [
   sgxSelftestIcelake,
   sgxSelftestSkylake,
   programsSuite,
+  packageSuite,
 ];
 
 const usage = `usage: npm run conformance -- [options]

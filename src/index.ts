@@ -60,7 +60,13 @@ export {
   Xfrm,
 } from './abi/sgx-arch.ts';
 export { PageFaultError } from './abi/x86.ts';
-export { newSigningKey, readSigningKey, signSigStruct, type SigStructBody } from './formats/sigstruct.ts';
+export {
+  newSigningKey,
+  readSigningKey,
+  signSigStruct,
+  type SigningKey,
+  type SigStructBody,
+} from './formats/sigstruct.ts';
 export { processorProfiles } from './machine/profiles.ts';
 export { formatter, type TextOptions } from './trace/text.ts';
 export type { TraceEvent } from './trace/events.ts';

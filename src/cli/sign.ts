@@ -1,6 +1,5 @@
 /** `vitrine sign ENCLAVE.elf` makes its SIGSTRUCT, `vitrine keygen` a key to do it with. */
 import { writeFileSync } from 'node:fs';
-import type { KeyObject } from 'node:crypto';
 
 import { InvalidArgumentError, type Command } from 'commander';
 
@@ -8,10 +7,10 @@ import { Attributes } from '../abi/sgx-arch.ts';
 import type { EnclaveImage } from '../formats/enclave-image.ts';
 import {
   bcdDate,
-  modulusOf,
   mrSigner,
   newSigningKey,
   readSigningKey,
+  type SigningKey,
   SigningKeyError,
   signSigStruct,
   type SigStructBody,
@@ -49,7 +48,7 @@ export function registerSign(program: Command): void {
       const image = loadEnclave(command, path);
       const body = sigStructBody(image, options);
       writeOutput(command, options.output, signSigStruct(body, key));
-      const identity = { mrEnclave: toHex(body.enclaveHash), mrSigner: toHex(mrSigner(modulusOf(key))) };
+      const identity = { mrEnclave: toHex(body.enclaveHash), mrSigner: toHex(mrSigner(key.modulus())) };
       if (options.json) {
         const { isvProdId, isvSvn, attributes, attributeMask, xfrm, xfrmMask } = body;
         const masks = {
@@ -75,7 +74,7 @@ export function registerSign(program: Command): void {
     .action((path: string, _options: unknown, command: Command) => {
       const pem = newSigningKey();
       writeOutput(command, path, pem, { mode: 0o600, flag: 'wx' });
-      console.log(`MRSIGNER    ${toHex(mrSigner(modulusOf(readSigningKey(pem, path))))}\nwritten to  ${path}`);
+      console.log(`MRSIGNER    ${toHex(mrSigner(readSigningKey(pem, path).modulus()))}\nwritten to  ${path}`);
     });
 }
 
@@ -100,7 +99,7 @@ export function sigStructBody(
   } satisfies SigStructBody;
 }
 
-function loadKey(command: Command, path: string): KeyObject {
+function loadKey(command: Command, path: string): SigningKey {
   const pem = readInput(command, path);
   try {
     return readSigningKey(pem, path);

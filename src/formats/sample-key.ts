@@ -2,8 +2,7 @@
  * The key with which enclaves of virtual machines are signed when nobody says otherwise, so that the same enclave has
  * the same MRSIGNER everywhere. Published here and therefore nobody's: sign nothing with it that is to be trusted.
  */
-import type { KeyObject } from 'node:crypto';
-import { readSigningKey } from './sigstruct.ts';
+import { readSigningKey, type SigningKey } from './sigstruct.ts';
 
 const PEM = `-----BEGIN PRIVATE KEY-----
 MIIG/QIBADANBgkqhkiG9w0BAQEFAASCBucwggbjAgEAAoIBgQCk+TDfBZGra6bJ
@@ -47,8 +46,8 @@ kUq/jIluIQAZLTyT2V/tmKA=
 -----END PRIVATE KEY-----
 `;
 
-let key: KeyObject | undefined;
+let key: SigningKey | undefined;
 
-export function sampleSigningKey(): KeyObject {
+export function sampleSigningKey(): SigningKey {
   return (key ??= readSigningKey(PEM, 'the sample key'));
 }

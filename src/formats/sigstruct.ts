@@ -30,6 +30,32 @@ export type SigStructBody = Omit<
   'header' | 'header2' | 'modulus' | 'exponent' | 'signature' | 'q1' | 'q2'
 >;
 
+let wrap: (key: KeyObject) => SigningKey;
+
+/** An RSA-3072 private key with exponent 3. Node's own type stays inside: users of ours need not have its declarations. */
+export class SigningKey {
+  readonly #key: KeyObject;
+
+  private constructor(key: KeyObject) {
+    this.#key = key;
+  }
+
+  static {
+    wrap = (key) => new SigningKey(key);
+  }
+
+  /** PKCS #1 v1.5 with SHA-256, big-endian. */
+  sign(bytes: Uint8Array): Uint8Array {
+    return new Uint8Array(sign('sha256', bytes, { key: this.#key, padding: constants.RSA_PKCS1_PADDING }));
+  }
+
+  /** Little-endian, 384 bytes. */
+  modulus(): Uint8Array {
+    const { n } = this.#key.export({ format: 'jwk' });
+    return new Uint8Array(Buffer.from(n!, 'base64url')).toReversed();
+  }
+}
+
 /** A key that cannot sign enclaves; the message says how to make one that can. */
 export class SigningKeyError extends Error {
   override name = 'SigningKeyError';
@@ -41,7 +67,7 @@ const REMEDY = 'make one with `vitrine keygen KEY.pem` or `openssl genrsa -3 -ou
  * The private key in `pem`. SGX knows exactly one kind: RSA, 3072 bits, public exponent 3.
  * @param file name for messages
  */
-export function readSigningKey(pem: string | Buffer, file: string): KeyObject {
+export function readSigningKey(pem: string | Uint8Array, file: string): SigningKey {
   let key: KeyObject;
   try {
     key = createPrivateKey(pem);
@@ -64,7 +90,7 @@ export function readSigningKey(pem: string | Buffer, file: string): KeyObject {
   if (publicExponent !== BigInt(SIGSTRUCT_EXPONENT)) {
     throw new SigningKeyError(`${file}: an RSA key with public exponent ${publicExponent}; SGX wants 3: ${REMEDY}`);
   }
-  return key;
+  return wrap(key);
 }
 
 /** A new signing key in PEM form (PKCS #8). Takes about a second. */
@@ -79,17 +105,16 @@ export function newSigningKey(): string {
 }
 
 /** A complete SIGSTRUCT of 1808 bytes. `key` comes from `readSigningKey`. */
-export function signSigStruct(body: SigStructBody, key: KeyObject): Uint8Array {
+export function signSigStruct(body: SigStructBody, key: SigningKey): Uint8Array {
   const unsigned = SigStruct.encode({
     ...body,
     header: fromHex(SIGSTRUCT_HEADER_HEX),
     header2: fromHex(SIGSTRUCT_HEADER2_HEX),
-    modulus: modulusOf(key),
+    modulus: key.modulus(),
     exponent: SIGSTRUCT_EXPONENT,
   });
-  const bigEndian = sign('sha256', signedBytes(unsigned), { key, padding: constants.RSA_PKCS1_PADDING });
-  const signature = new Uint8Array(bigEndian).toReversed();
-  const { q1, q2 } = quotients(signature, modulusOf(key));
+  const signature = key.sign(signedBytes(unsigned)).toReversed();
+  const { q1, q2 } = quotients(signature, key.modulus());
   const complete = SigStruct.view(unsigned);
   complete.signature = signature;
   complete.q1 = q1;
@@ -130,12 +155,6 @@ export function sigStructIsValid(bytes: Uint8Array): boolean {
 /** MRSIGNER: SHA-256 of the modulus as it stands in the SIGSTRUCT. */
 export function mrSigner(modulus: Uint8Array): Uint8Array {
   return createHash('sha256').update(modulus).digest();
-}
-
-/** The little-endian modulus, 384 bytes, of a key from `readSigningKey`. */
-export function modulusOf(key: KeyObject): Uint8Array {
-  const { n } = key.export({ format: 'jwk' });
-  return new Uint8Array(Buffer.from(n!, 'base64url')).toReversed();
 }
 
 /** `0x20260131` for 2026-01-31: the BCD of SIGSTRUCT.DATE. */

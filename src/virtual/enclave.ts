@@ -1,10 +1,9 @@
 /** An enclave as a virtual process builds and keeps it: the ioctls of /dev/sgx_enclave with their structures made and read. */
-import type { KeyObject } from 'node:crypto';
 import { MapFlags, MapType, Prot } from '../abi/linux.ts';
 import { Attributes, PageType, SecInfo, SecInfoFlags, Secs, Tcs, Xfrm } from '../abi/sgx-arch.ts';
 import { AddPagesFlags, enclaveIoctls, sgxDevices } from '../abi/sgx-uapi.ts';
 import { sampleSigningKey } from '../formats/sample-key.ts';
-import { signSigStruct, type SigStructBody } from '../formats/sigstruct.ts';
+import { signSigStruct, type SigningKey, type SigStructBody } from '../formats/sigstruct.ts';
 import type { EnclaveFile } from '../kernel/enclave.ts';
 import type { ValuesOf } from '../lib/layout.ts';
 import { PAGE_SIZE_BYTES, pageOf } from '../lib/units.ts';
@@ -169,7 +168,7 @@ export class Enclave {
   }
 
   /** A good SIGSTRUCT for what was built so far, but for what `body` says. */
-  sign(body: SigStructBody = {}, key: KeyObject = sampleSigningKey()): Uint8Array {
+  sign(body: SigStructBody = {}, key: SigningKey = sampleSigningKey()): Uint8Array {
     const { processor } = this.process.machine.kernel;
     const { fields, measurement } = processor.secs(this.file.secs!);
     return signSigStruct(

@@ -12,7 +12,7 @@ import { measure } from '../../src/cli/measure.ts';
 import { sigStructBody } from '../../src/cli/sign.ts';
 import { Elf } from '../../src/formats/elf.ts';
 import { buildSteps, readEnclaveImage, type EnclaveImage } from '../../src/formats/enclave-image.ts';
-import { modulusOf, mrSigner, newSigningKey, readSigningKey, signSigStruct } from '../../src/formats/sigstruct.ts';
+import { mrSigner, newSigningKey, readSigningKey, signSigStruct } from '../../src/formats/sigstruct.ts';
 import { toHex } from '../../src/lib/bytes.ts';
 import type { LeafResult } from '../../src/lib/outcome.ts';
 import { epcIndex } from '../../src/lib/units.ts';
@@ -70,7 +70,7 @@ function load(cpu: Processor, tamperOffset?: number): void {
 function initialise(cpu: Processor): LeafResult {
   const key = readSigningKey(newSigningKey(), 'new key');
   const body = sigStructBody(image, { isvProdId: 1, isvSvn: 2, date: new Date('2026-01-31'), debug: true });
-  cpu.lePubKeyHash.set(mrSigner(modulusOf(key)));
+  cpu.lePubKeyHash.set(mrSigner(key.modulus()));
   return einit(cpu, signSigStruct(body, key), SECS_PAGE, new Uint8Array(304));
 }
 

@@ -10,7 +10,7 @@ import {
   Xfrm,
   type SigStruct as SigStructValues,
 } from '../../../src/abi/sgx-arch.ts';
-import { modulusOf, mrSigner } from '../../../src/formats/sigstruct.ts';
+import { mrSigner } from '../../../src/formats/sigstruct.ts';
 import { toHex } from '../../../src/lib/bytes.ts';
 import { AesCmac } from '../../../src/processor/aes-cmac.ts';
 import { einit } from '../../../src/processor/encls/einit.ts';
@@ -48,7 +48,7 @@ describe('EINIT', () => {
     expect(initialised).toBe(true);
     expect(fields.attributes).toBe(MODE64BIT | KSS | INIT);
     expect(toHex(fields.mrEnclave)).toBe(toHex(measured));
-    expect(toHex(fields.mrSigner)).toBe(toHex(mrSigner(modulusOf(signingKey()))));
+    expect(toHex(fields.mrSigner)).toBe(toHex(mrSigner(signingKey().modulus())));
     expect(fields).toMatchObject({ isvProdId: 7, isvSvn: 9 });
     expect([hidden.isvFamilyId[0], hidden.isvExtProdId[0]]).toEqual([3, 4]);
   });
@@ -185,7 +185,7 @@ describe('EINIT', () => {
         attributes,
         xfrm,
         mrEnclave: cpu.secs(SECS).measurement!.current(),
-        mrSigner: mrSigner(modulusOf(signingKey())),
+        mrSigner: mrSigner(signingKey().modulus()),
         cpuSvnLe: cpu.fuses.cpuSvn,
       };
       const bytes = EinitToken.encode(values);
@@ -202,7 +202,7 @@ describe('EINIT', () => {
       const sigStruct = enclave.sign();
       const { attributes, xfrm } = cpu.secs(SECS).fields;
       const mrEnclave = cpu.secs(SECS).measurement!.current();
-      const ourSigner = mrSigner(modulusOf(signingKey()));
+      const ourSigner = mrSigner(signingKey().modulus());
       const launch = new TestEnclave({ initialise: false, secs: { attributes: MODE64BIT | EINITTOKENKEY } });
       expect(outcome(launch.init({ isvProdId: 3, isvSvn: 4 }))).toBe('ok');
       const request = KeyRequest.encode({

@@ -13,7 +13,6 @@ import {
 } from '../../../src/abi/sgx-arch.ts';
 import { vectorName } from '../../../src/abi/x86.ts';
 import {
-  modulusOf,
   mrSigner,
   newSigningKey,
   readSigningKey,
@@ -156,7 +155,7 @@ export class TestEnclave {
 
   sign(body: SigStructBody = {}): Uint8Array {
     const key = signingKey();
-    this.cpu.lePubKeyHash.set(mrSigner(modulusOf(key)));
+    this.cpu.lePubKeyHash.set(mrSigner(key.modulus()));
     const { attributes, xfrm } = this.cpu.secs(SECS).fields;
     const all = 0xffff_ffff_ffff_ffffn;
     const enclaveHash = this.cpu.secs(SECS).measurement?.current() ?? new Uint8Array(32);
