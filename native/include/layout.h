@@ -206,6 +206,7 @@
 #define STUB_DEVICE_FIRST_MINOR 120
 #define STUB_DEVICE_MAJOR 10
 #define STUB_NOT_A_DEVICE 0x10000
+#define STUB_NO_FRAME 0xffffffff
 #define STUB_USER_ADDRESS_END 0x7ffffffff000
 #define SESSION_FLAGS_TRACE 1
 #define STUB_FD_GATE 1020
@@ -441,7 +442,7 @@
 #define SESSION_HEADER_SUMMARY 256
 #define SESSION_HEADER_ENCLAVES 1024
 #define SESSION_HEADER_PENDING 4096
-#define SIZEOF_TCS_RECORD 88
+#define SIZEOF_TCS_RECORD 96
 #define TCS_RECORD_BASE 0
 #define TCS_RECORD_SIZE 8
 #define TCS_RECORD_OENTRY 16
@@ -452,7 +453,8 @@
 #define TCS_RECORD_OGS_BASE 56
 #define TCS_RECORD_XFRM 64
 #define TCS_RECORD_MISC_SELECT 72
-#define TCS_RECORD_ENCLAVE 80
+#define TCS_RECORD_FRAMES 80
+#define TCS_RECORD_ENCLAVE 88
 #define SIZEOF_THREAD_RECORD 512
 #define THREAD_RECORD_TID 0
 #define THREAD_RECORD_INSIDE 4
@@ -1066,9 +1068,10 @@ struct tcs_record {
 	uint64_t ogs_base; /* TCS.OGSBASE */
 	uint64_t xfrm; /* SECS.XFRM */
 	uint64_t misc_select; /* SECS.MISCSELECT */
+	uint64_t frames; /* SSA frames that were checked, STUB_NO_FRAME where none was */
 	uint64_t enclave; /* enclave index and generation */
 };
-_Static_assert(sizeof(struct tcs_record) == 88, "tcs_record");
+_Static_assert(sizeof(struct tcs_record) == 96, "tcs_record");
 _Static_assert(offsetof(struct tcs_record, base) == 0, "tcs_record.base");
 _Static_assert(offsetof(struct tcs_record, size) == 8, "tcs_record.size");
 _Static_assert(offsetof(struct tcs_record, oentry) == 16, "tcs_record.oentry");
@@ -1079,7 +1082,8 @@ _Static_assert(offsetof(struct tcs_record, ofs_base) == 48, "tcs_record.ofs_base
 _Static_assert(offsetof(struct tcs_record, ogs_base) == 56, "tcs_record.ogs_base");
 _Static_assert(offsetof(struct tcs_record, xfrm) == 64, "tcs_record.xfrm");
 _Static_assert(offsetof(struct tcs_record, misc_select) == 72, "tcs_record.misc_select");
-_Static_assert(offsetof(struct tcs_record, enclave) == 80, "tcs_record.enclave");
+_Static_assert(offsetof(struct tcs_record, frames) == 80, "tcs_record.frames");
+_Static_assert(offsetof(struct tcs_record, enclave) == 88, "tcs_record.enclave");
 
 /* THREAD_RECORD: docs/design.md */
 struct thread_record {

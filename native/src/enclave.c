@@ -43,10 +43,18 @@ void raise_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u
 	deliver(slot, signal, &info, uc);
 }
 
+/* si_code of a page fault: the kernel knows whether anything is mapped there. */
+static int segv_code(u64 address)
+{
+	u8 resident;
+
+	return sys(__NR_mincore, ALIGN_DOWN(address, PAGE), PAGE, &resident) == -ENOMEM ? SEGV_MAPERR : SEGV_ACCERR;
+}
+
 static void raise(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 address)
 {
 	static const struct { u8 vector, signal, code; } kinds[] = {
-		{ VECTOR_PF, SIGSEGV, SEGV_ACCERR }, { VECTOR_GP, SIGSEGV, SI_KERNEL }, { VECTOR_UD, SIGILL, ILL_ILLOPN },
+		{ VECTOR_PF, SIGSEGV, 0 }, { VECTOR_GP, SIGSEGV, SI_KERNEL }, { VECTOR_UD, SIGILL, ILL_ILLOPN },
 		{ VECTOR_DE, SIGFPE, FPE_INTDIV }, { VECTOR_AC, SIGBUS, BUS_ADRALN }, { VECTOR_DB, SIGTRAP, TRAP_TRACE },
 		{ VECTOR_BP, SIGTRAP, SI_KERNEL }, { 0xff, SIGFPE, FPE_FLTINV },
 	};
@@ -56,7 +64,8 @@ static void raise(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 
 		i++;
 	if (vector != VECTOR_PF)
 		error = 0, address = 0;
-	raise_exception(slot, uc, vector, error, address, kinds[i].signal, kinds[i].code);
+	raise_exception(slot, uc, vector, error, address, kinds[i].signal,
+			vector == VECTOR_PF ? segv_code(address) : kinds[i].code);
 }
 
 /* What the host answered instead of a result. */
@@ -81,13 +90,28 @@ static bool wants_notice(struct slot *slot, const struct entry *entry, u32 frame
 	return (slot->tcs->flags & TCS_FLAGS_AEXNOTIFY) && (ssa_gpr(entry, frame)->aex_notify & 1);
 }
 
+/* Those that the leaf uses; it is refused later where CSSA gives it none. */
+static bool frames_are_checked(struct slot *slot, const struct entry *entry, u32 leaf, u32 cssa)
+{
+	if (leaf == ENCLU_ERESUME) {
+		if (!cssa)
+			return true;
+		if (!frame_is_checked(entry, cssa - 1))
+			return false;
+		if (!wants_notice(slot, entry, cssa - 1))
+			return true;
+	}
+	return cssa >= entry->record.nssa || frame_is_checked(entry, cssa);
+}
+
 /* EENTER and ERESUME. */
 static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 {
 	struct sigcontext_64 *regs = registers(uc);
 	u64 tcs = regs->bx;
 	struct entry *entry;
-	bool stale;
+	u32 cssa;
+	bool stale, checked = false;
 
 	start_dispatch(slot);
 	if (!session_open(slot)) {
@@ -95,24 +119,26 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 		return;
 	}
 	entry = find_entry(tcs);
-	do {
-		if (!is_current(entry))
-			entry = check_with_host(slot, tcs, regs->cx, leaf);
-		if (!entry) {
+	for (bool again = !is_current(entry);; again = true) {
+		if (again && !(entry = check_with_host(slot, tcs, regs->cx, leaf))) {
 			raise_from_record(slot, uc);
 			return;
 		}
-		if (take_state(slot, entry, regs->cx, &stale))
-			break;
-		if (!stale) {
+		checked |= again;
+		if (take_state(slot, entry, regs->cx, &stale)) {
+			cssa = slot->tcs->cssa;
+			if (frames_are_checked(slot, entry, leaf, cssa))
+				break;
+			leave_state(slot);
+		} else if (!stale && checked) {
+			/* The last thing that hardware looks at. */
 			u64 holder = ((struct tcs *)alias_of(entry, tcs))->state >> 32;
 			report(slot, EVENT_REFUSED, tcs, leaf, REFUSAL_BUSY, holder);
 			raise(slot, uc, VECTOR_GP, 0, 0);
 			return;
 		}
-	} while (true);
+	}
 
-	u32 cssa = slot->tcs->cssa;
 	bool anew = leaf == ENCLU_EENTER || (cssa && wants_notice(slot, entry, cssa - 1));
 	if (anew ? cssa >= entry->record.nssa : cssa == 0) {
 		leave_state(slot);

@@ -21,7 +21,14 @@ static inline volatile u32 *generation_of(u32 enclave)
 
 static inline bool is_current(const struct entry *entry)
 {
-	return entry && entry->generation == __atomic_load_n(generation_of(entry->enclave), __ATOMIC_SEQ_CST);
+	return entry && entry->mappings == mapping_changes &&
+	       entry->generation == __atomic_load_n(generation_of(entry->enclave), __ATOMIC_SEQ_CST);
+}
+
+static inline bool frame_is_checked(const struct entry *entry, u32 frame)
+{
+	return (u32)entry->record.frames == frame || entry->record.frames >> 32 == frame ||
+	       (frame < 64 && entry->checked_frames >> frame & 1);
 }
 
 /* ---- tcs.c ---- */

@@ -63,7 +63,7 @@ bool take_state(struct slot *slot, struct entry *entry, u64 aep, bool *stale)
 	record->inside_tcs = entry->tcs;
 	slot->inside = entry->tcs;
 	__atomic_store_n(&record->inside, entry->enclave + 1, __ATOMIC_SEQ_CST);
-	if (entry->generation != __atomic_load_n(generation_of(entry->enclave), __ATOMIC_SEQ_CST)) {
+	if (!is_current(entry)) {
 		*stale = true;
 		goto undo;
 	}
@@ -107,7 +107,7 @@ void prepare_entry(struct entry_frame *frame)
 		return;
 	}
 	u32 cssa = slot->tcs->cssa;
-	if (cssa >= entry->record.nssa) {
+	if (cssa >= entry->record.nssa || !frame_is_checked(entry, cssa)) {
 		leave_state(slot);
 		close_memory();
 		return;

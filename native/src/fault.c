@@ -42,10 +42,11 @@ static void on_enclave_page(struct slot *slot, int signal, siginfo_t *info, ucon
 		if (slot->inside)
 			leave_by_exception(slot, uc, vector, error, page);
 		else
-			raise_exception(slot, uc, vector, error, page, 11, 2 /* SEGV_ACCERR */);
+			raise_exception(slot, uc, vector, error, address, 11, 2 /* SEGV_ACCERR */);
 		return;
 	case VERDICT_BUS:
-		bus_error(slot, uc, PF_ERROR_U | (access == 1 ? PF_ERROR_W : 0), ALIGN_DOWN(address, PAGE));
+		bus_error(slot, uc, PF_ERROR_U | (access == 1 ? PF_ERROR_W : access == 2 ? PF_ERROR_I : 0),
+			  slot->inside ? ALIGN_DOWN(address, PAGE) : address);
 		return;
 	case VERDICT_ABORT_PAGE:
 		if (!slot->inside && abort_page(slot, uc, address))

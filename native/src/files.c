@@ -290,13 +290,30 @@ i64 trap_mremap(struct trap *trap)
 	return r;
 }
 
+struct advice { struct slot *slot; u64 number; bool hole; };
+
+static i64 advise_piece(u64 start, u64 size, bool enclave, u64 argument)
+{
+	struct advice *advice = (struct advice *)argument;
+	i64 r = enclave ? ask(advice->slot, OP_MADVISE, start, size, advice->number, 0, 0) :
+			  sys(__NR_madvise, start, size, advice->number);
+
+	/* The kernel goes on behind a hole, and says so in the end. */
+	if (r != -ENOMEM)
+		return r;
+	advice->hole = true;
+	return 0;
+}
+
 i64 trap_madvise(struct trap *trap)
 {
 	u64 start = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE);
+	struct advice advice = { trap->slot, trap->args[2], false };
 
-	if (!size || !is_enclave_range(start, size))
+	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
 		return pass(trap);
-	return ask(trap->slot, OP_MADVISE, start, size, trap->args[2], 0, 0);
+	i64 r = vma_pieces(start, size, advise_piece, (u64)&advice);
+	return r ? r : advice.hole ? -ENOMEM : 0;
 }
 
 /* ---- what a device cannot do: the kernel would let it do that to the memfd ---- */

@@ -219,6 +219,8 @@ bool vma_find(u64 address, struct vma_record *found);
 void vma_add(u64 start, u64 size, u64 inode, u32 prot);
 void vma_remove(u64 start, u64 size);
 void vma_protect(u64 start, u64 size, u32 prot);
+/* Counts all three: what was checked of a TCS and its save area holds for the mappings of then. */
+extern volatile u32 mapping_changes;
 /* Calls `each` for the pieces of a range, enclave or not, in order; stops at the first error. */
 i64 vma_pieces(u64 start, u64 size, i64 (*each)(u64 start, u64 size, bool enclave, u64 argument), u64 argument);
 void open_userfault(void);
@@ -287,6 +289,8 @@ struct entry {
 	struct tcs_record record;
 	u64 alias;                      /* the stub's mapping: alias + linear address - base */
 	u32 generation, enclave;        /* of the check; index into the session's enclaves */
+	u32 mappings;                   /* `mapping_changes` when it was asked for */
+	u64 checked_frames;             /* of the first 64 SSA frames, by all checks of this generation */
 };
 
 bool on_enclu(struct slot *slot, ucontext_t *uc);       /* false: no ENCLU there */

@@ -69,10 +69,16 @@ static struct entry *new_entry(void)
 	return pool++;
 }
 
+static u64 bit_of_frame(u32 frame)
+{
+	return frame < 64 ? 1UL << frame : 0;
+}
+
 /* Has the host check the TCS. NULL: a fault, described in the thread's record. */
 struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 leaf)
 {
 	volatile struct thread_record *record = RECORD(slot->index);
+	u32 mappings = mapping_changes;
 	i64 verdict = ask(slot, OP_ENTER, tcs, aep, leaf, 0, 0);
 	struct tcs_record checked;
 
@@ -83,12 +89,18 @@ struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 leaf)
 	lock(&entries_lock);
 	u64 alias = map_alias(slot, (u32)checked.enclave % SESSION_ENCLAVES);
 	struct entry *entry = find_entry(tcs), *fresh = entry ? entry : new_entry();
+	u32 index = (u32)checked.enclave % SESSION_ENCLAVES, generation = (u32)(checked.enclave >> 32);
+	u64 frames = bit_of_frame((u32)checked.frames) | bit_of_frame((u32)(checked.frames >> 32));
+	if (entry && entry->enclave == index && entry->generation == generation && entry->mappings == mappings)
+		frames |= entry->checked_frames;
+	fresh->checked_frames = frames;
 	fresh->tcs = tcs;
 	fresh->record = checked;
 	fresh->alias = alias;
-	fresh->enclave = (u32)checked.enclave % SESSION_ENCLAVES;
+	fresh->enclave = index;
+	fresh->mappings = mappings;
 	/* Last: who finds it current believes the rest. */
-	__atomic_store_n(&fresh->generation, (u32)(checked.enclave >> 32), __ATOMIC_RELEASE);
+	__atomic_store_n(&fresh->generation, generation, __ATOMIC_RELEASE);
 	if (!entry) {
 		fresh->next = buckets[tcs / PAGE % BUCKETS];
 		__atomic_store_n(&buckets[tcs / PAGE % BUCKETS], fresh, __ATOMIC_RELEASE);
@@ -123,8 +135,12 @@ bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address)
 		struct alias *alias = &aliases[i];
 		if (!alias->at || address - alias->at >= alias->size)
 			continue;
-		if (ask(slot, OP_LOAD, alias->base + (address - alias->at), 0, 0, 0, 0) != VERDICT_RETRY)
+		if (ask(slot, OP_LOAD, alias->base + (address - alias->at), 0, 0, 0, 0) != VERDICT_RETRY) {
+			/* A look at code that is not there. */
+			if (regs->ip >= (u64)copy_user_start && regs->ip < (u64)copy_user_end)
+				return false;
 			die("an enclave's TCS or SSA page is gone while a thread needs it");
+		}
 		count_retry(slot, address);
 		let_defaults_through(slot);
 		return true;

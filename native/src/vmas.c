@@ -14,6 +14,7 @@
 static struct vma_record vmas[MAX_VMAS];
 static volatile u32 vma_count;
 static volatile u64 lowest = ~0UL, highest;
+volatile u32 mapping_changes;
 #define vma_lock process->vma_lock
 
 bool is_enclave_range(u64 start, u64 size)
@@ -98,6 +99,7 @@ void vma_remove(u64 start, u64 size)
 	lock(&vma_lock);
 	remove(start, start + size);
 	remember_borders();
+	mapping_changes++;
 	unlock(&vma_lock);
 }
 
@@ -111,6 +113,7 @@ void vma_add(u64 start, u64 size, u64 inode, u32 prot)
 		at++;
 	insert(at, (struct vma_record){ start, start + size, inode, prot, { 0 } });
 	remember_borders();
+	mapping_changes++;
 	unlock(&vma_lock);
 }
 
@@ -122,6 +125,7 @@ void vma_protect(u64 start, u64 size, u32 prot)
 	for (u32 i = 0; i < vma_count; i++)
 		if (vmas[i].start >= start && vmas[i].end <= start + size)
 			vmas[i].prot = prot;
+	mapping_changes++;
 	unlock(&vma_lock);
 }
 

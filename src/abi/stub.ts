@@ -34,6 +34,8 @@ export const KICK_SIGNAL = 64;
 
 /** Op.IOCTL and Op.IDENTIFY: minus this number says that the inode is no device of ours. */
 export const STUB_NOT_A_DEVICE = 0x10000;
+/** Instead of the index of an SSA frame. */
+export const STUB_NO_FRAME = 0xffff_ffff;
 /**
  * Size of the memfd behind a device descriptor: all of user space, so that it can be mapped before the enclave has a
  * base. Sparse. The stub asks the host about no memfd of another size.
@@ -178,7 +180,7 @@ export const EnclaveRecord = layout(
 /** What the stub needs of a TCS to enter it without asking; the answer to Op.ENTER, in this order, in `out`. */
 export const TcsRecord = layout(
   'TCS_RECORD',
-  88,
+  96,
   { source: 'SDM "Thread Control Structure (TCS)"' },
   {
     base: u64(0, 'SECS.BASEADDR'),
@@ -191,8 +193,10 @@ export const TcsRecord = layout(
     ogsBase: u64(56, 'TCS.OGSBASE'),
     xfrm: u64(64, 'SECS.XFRM'),
     miscSelect: u64(72, 'SECS.MISCSELECT'),
+    /** bits 31:0 the frame that would be used, bits 63:32 the one after it, if ERESUME tells of the exit */
+    frames: u64(80, 'SSA frames that were checked, STUB_NO_FRAME where none was'),
     /** bits 31:0 index into the session's enclaves, bits 63:32 generation the checks were made at */
-    enclave: u64(80, 'enclave index and generation'),
+    enclave: u64(88, 'enclave index and generation'),
   },
 );
 

@@ -1,9 +1,9 @@
 /** Threads entering, leaving and working inside enclaves: what the processor model has to say about it. */
 import { Enclu } from '../../abi/sgx-arch.ts';
-import { Event, Refusal, Verdict } from '../../abi/stub.ts';
+import { Event, Refusal, STUB_NO_FRAME, Verdict } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { generalProtection, why, type Fault, type LeafResult } from '../../lib/outcome.ts';
-import { busyTcs, noFrame, type TcsParameters } from '../../processor/enclu/check-enter.ts';
+import { busyTcs, noFrame, usedFrame, type TcsParameters } from '../../processor/enclu/check-enter.ts';
 import { encluName, namedOperands, type EncluOperands } from '../../processor/enclu/enclu.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
 import { outcomeOf, type TraceKind } from '../../trace/events.ts';
@@ -45,9 +45,16 @@ export function enter(caller: Caller): Reply {
       tcs.ogsBase,
       tcs.xfrm,
       tcs.miscSelect,
+      checkedFrames(tcs, leaf),
       (BigInt(session.publishedGeneration(slot)) << 32n) | BigInt(slot),
     ],
   };
+}
+
+function checkedFrames(tcs: TcsParameters, leaf: number): bigint {
+  const used = usedFrame(tcs, leaf) ?? STUB_NO_FRAME;
+  const next = (tcs.notify ? usedFrame(tcs, Enclu.EENTER) : undefined) ?? STUB_NO_FRAME;
+  return (BigInt(next) << 32n) | BigInt(used);
 }
 
 function checkEntry({ mm }: Caller, tcsAddress: number, aep: bigint, leaf: number): LeafResult<TcsParameters> {

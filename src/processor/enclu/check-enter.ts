@@ -96,9 +96,10 @@ export function checkEnter(
     checkMode(cpu, secs) ??
     checkAexNotify(secs, tcs.flags) ??
     checkCssa(parameters, leaf, options) ??
-    checkFrame(cpu, access, parameters, usedFrame(parameters, leaf));
+    checkFrameIfAny(cpu, access, parameters, usedFrame(parameters, leaf));
   if (denied) return denied;
-  const notify = leaf === Enclu.ERESUME && wantsNotice(cpu, access, parameters);
+  const frame = usedFrame(parameters, leaf);
+  const notify = leaf === Enclu.ERESUME && frame !== undefined && wantsNotice(cpu, access, parameters, frame);
   const refusedNow =
     (notify ? checkNextFrame(cpu, access, parameters, options) : undefined) ??
     checkTargets(cpu, access, parameters, notify ? Enclu.EENTER : leaf, options) ??
@@ -140,9 +141,9 @@ export function readTcs(
 }
 
 /** AEX-Notify: the TCS allows it and the interrupted frame asks for it. */
-function wantsNotice(cpu: Processor, access: EnclaveAccess, tcs: TcsParameters): boolean {
+function wantsNotice(cpu: Processor, access: EnclaveAccess, tcs: TcsParameters, frame: number): boolean {
   if ((tcs.flags & TcsFlags.mask.AEXNOTIFY) === 0n) return false;
-  const address = gprsgxAddress(tcs, usedFrame(tcs, Enclu.ERESUME)) + Gprsgx.offsetOf('aexNotify');
+  const address = gprsgxAddress(tcs, frame) + Gprsgx.offsetOf('aexNotify');
   const byte = new Uint8Array(1);
   cpu.contents.read(access.secs, pageOf(address), address % PAGE_SIZE_BYTES, byte);
   return (byte[0]! & 1) !== 0;
@@ -155,7 +156,16 @@ function checkNextFrame(
   tcs: TcsParameters,
   options: CheckEnterOptions,
 ): Fault | undefined {
-  return checkCssa(tcs, Enclu.EENTER, options) ?? checkFrame(cpu, access, tcs, usedFrame(tcs, Enclu.EENTER));
+  return checkCssa(tcs, Enclu.EENTER, options) ?? checkFrameIfAny(cpu, access, tcs, usedFrame(tcs, Enclu.EENTER));
+}
+
+function checkFrameIfAny(
+  cpu: Processor,
+  access: EnclaveAccess,
+  tcs: TcsParameters,
+  index: number | undefined,
+): Fault | undefined {
+  return index === undefined ? undefined : checkFrame(cpu, access, tcs, index);
 }
 
 /** #PF unless the page is a TCS of the enclave, at this address, ready for use. */
@@ -249,10 +259,10 @@ export function checkFrame(
   return undefined;
 }
 
-/** A frame that the owner of CSSA will refuse to use anyway need not be there. */
-function usedFrame(tcs: TcsParameters, leaf: number): number {
+/** The frame that EENTER or ERESUME uses; undefined where the owner of CSSA will refuse. */
+export function usedFrame(tcs: TcsParameters, leaf: number): number | undefined {
   const frame = leaf === Enclu.EENTER ? tcs.cssa : tcs.cssa - 1;
-  return Math.max(0, Math.min(frame, tcs.nssa - 1));
+  return frame >= 0 && frame < tcs.nssa ? frame : undefined;
 }
 
 /** Where execution goes, and the segment bases it will have. */
@@ -268,7 +278,7 @@ function checkTargets(
   let gsBase = offsetAddress(tcs, tcs.ogsBase);
   if (leaf === Enclu.ERESUME) {
     if (!checkState) return undefined;
-    const address = gprsgxAddress(tcs, usedFrame(tcs, leaf));
+    const address = gprsgxAddress(tcs, usedFrame(tcs, leaf)!);
     const bytes = new Uint8Array(Gprsgx.sizeBytes);
     cpu.contents.read(access.secs, pageOf(address), address % PAGE_SIZE_BYTES, bytes);
     ({ rip: target, fsBase, gsBase } = Gprsgx.decode(bytes));
