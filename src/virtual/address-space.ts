@@ -11,7 +11,15 @@ import { Errno, errnoName, type ErrnoName } from '../lib/errno.ts';
 import { IntervalMap } from '../lib/interval.ts';
 import { why, type KernelResult, type Why } from '../lib/outcome.ts';
 import type { PlainRecord } from '../lib/plain.ts';
-import { addressOf, isPageAligned, PAGE_SIZE_BYTES, pageOf, USER_ADDRESS_END, type LinPage } from '../lib/units.ts';
+import {
+  addressOf,
+  isPageAligned,
+  PAGE_SIZE_BYTES,
+  pageOf,
+  USER_ADDRESS_END,
+  linPage,
+  type LinPage,
+} from '../lib/units.ts';
 import type { TraceEvent } from '../trace/events.ts';
 import type { VirtualMachine } from './machine.ts';
 import { VirtualMemory } from './memory.ts';
@@ -36,6 +44,7 @@ const MAPPINGS_START = 0x7e00_0000_0000;
 const ONES = 0xff;
 const { P, W, U } = PageFaultError.bit;
 const { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS } = MapFlags.bit;
+const existingAdvice: ReadonlySet<number> = new Set(Object.values(Madvise));
 const { MREMAP_MAYMOVE, MREMAP_FIXED } = MremapFlags.bit;
 
 export abstract class VirtualAddressSpace {
@@ -121,13 +130,18 @@ export abstract class VirtualAddressSpace {
   munmap(address: number, lengthBytes: number): number {
     if (!isPageAligned(address) || lengthBytes <= 0 || address + lengthBytes > USER_ADDRESS_END)
       return this.#badRange(address, lengthBytes);
+    this.#unmap(address, lengthBytes);
+    return 0;
+  }
+
+  #unmap(address: number, lengthBytes: number): void {
     const [start, end] = pages(address, lengthBytes);
     const isOurs = this.#hasEnclave(start, end);
     this.mm.munmap(start, end);
     this.#native.delete(start, end);
     this.memory.unmap(address, lengthBytes);
     this.#settle();
-    return isOurs ? this.#said('munmap', () => place(address, lengthBytes), 0) : 0;
+    if (isOurs) this.#said('munmap', () => place(address, lengthBytes), 0);
   }
 
   /** EINVAL: not page-aligned. ENOMEM: a hole. EACCES, as `Mm.mprotect` says. */
@@ -154,46 +168,58 @@ export abstract class VirtualAddressSpace {
    * Moves or shrinks a mapping; the new address. `to` is looked at with MREMAP_FIXED only. EINVAL, ENOMEM, and EFAULT as
    * `Mm.mremap` says.
    */
-  mremap(
-    address: number,
-    oldBytes: number,
-    newBytes: number,
-    flags: number = MREMAP_MAYMOVE | MREMAP_FIXED,
-    to = address,
-  ): number {
+  mremap(address: number, oldBytes: number, newBytes: number, flags: number = MREMAP_MAYMOVE, to = 0): number {
     const fixed = (flags & MREMAP_FIXED) !== 0;
     if (!isPageAligned(address) || newBytes <= 0 || (fixed && (flags & MREMAP_MAYMOVE) === 0))
       return this.#badRange(address, newBytes);
     const [oldStart, oldEnd] = pages(address, oldBytes);
-    const moves = fixed && to !== address;
-    if (moves && (!isPageAligned(to) || (to < address + oldBytes && address < to + newBytes)))
+    if (fixed && (!isPageAligned(to) || (to < address + oldBytes && address < to + newBytes)))
       return this.#badRange(to, newBytes);
-    const target = moves ? to : address;
-    const [start, end] = pages(target, newBytes);
+    const target = fixed ? to : address;
     if (this.mm.vmaAt(oldStart) === undefined) {
+      if (!this.memory.overlaps(address, 1)) return this.#hole();
       if (this.memory.move(address, oldBytes, target, newBytes)) return target;
-      return this.refuse('EFAULT', 'the old range is mapped', 'no hole', 'a hole');
+      return this.#hole();
     }
+    // In Linux's order: what makes room is gone, also when the move is refused then.
+    if (fixed) this.#unmap(target, newBytes);
+    if (newBytes < oldBytes) this.#unmap(address + newBytes, oldBytes - newBytes);
+    if (!fixed && newBytes <= oldBytes) return address;
     const prot = this.#native.get(oldStart);
-    const result = this.mm.mremap(oldStart, oldEnd, start, end);
+    const [start, end] = pages(target, newBytes);
+    const result = this.mm.mremap(oldStart, Math.min(oldEnd, oldStart + end - start), start, end);
     const args = () => ({ ...place(address, oldBytes), newAddress: hex(target), newLength: hex(newBytes) });
     this.#said('mremap', args, result.kind === 'errno' ? this.refused(result) : 0);
     if (result.kind === 'errno') return -result.errno;
     this.#native.delete(oldStart, oldEnd);
-    this.memory.unmap(target, newBytes);
     if (prot !== undefined) this.#native.set(start, end, prot);
     this.#settle();
     return target;
   }
 
-  /** EINVAL, ENODEV, EACCES, as `Mm.madvise` says. */
+  #hole(): number {
+    return this.refuse('EFAULT', 'the old range is mapped', 'no hole', 'a hole');
+  }
+
+  /** EINVAL, ENODEV, EACCES, as `Mm.madvise` says; ENOMEM: a hole, behind which it goes on. */
   madvise(address: number, lengthBytes: number, advice: number): number {
     if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
+    if (!existingAdvice.has(advice))
+      return this.refuse('EINVAL', 'the advice exists', 'a number of MADV_', `${advice}`);
     const [start, end] = pages(address, lengthBytes);
-    const result = this.mm.madvise(start, end, advice);
-    const ret = result.kind === 'errno' ? this.refused(result) : 0;
+    const ret = this.#advise(start, end, advice);
     if (!this.#hasEnclave(start, end)) return ret;
     return this.#said('madvise', () => ({ ...place(address, lengthBytes), advice: adviceName(advice) }), ret);
+  }
+
+  #advise(start: LinPage, end: LinPage, advice: number): number {
+    let complete = true;
+    for (let page = start; page < end; page = linPage(page + 1)) {
+      const result = this.mm.madvise(page, page + 1, advice);
+      if (result.kind === 'errno') return this.refused(result);
+      complete &&= this.#native.get(page) !== undefined || this.memory.protOf(addressOf(page)) !== undefined;
+    }
+    return complete ? 0 : this.refuse('ENOMEM', 'all of the range is mapped', 'no hole', 'a hole');
   }
 
   /** fork: a child's mappings are its parent's as they really are. */

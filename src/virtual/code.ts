@@ -61,7 +61,7 @@ export function* store(address: number, value: bigint): Code<void> {
   yield* write(address, bytes);
 }
 
-/** Fetches an instruction there. */
+/** Jumps there: what follows is in that page, which has to be executable. */
 export function* exec(address: number): Code<void> {
   yield { op: 'exec', address };
 }

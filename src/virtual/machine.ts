@@ -116,11 +116,19 @@ export class VirtualMachine {
     this.releaseUnreferenced();
   }
 
+  /** As unmapping its last page does to every processor that is inside. */
+  #interruptThreads(file: EnclaveFile): void {
+    for (const { threads } of this.processes) {
+      for (const thread of threads) if (thread.enclaveId === file.id) thread.interrupt();
+    }
+  }
+
   /** Files without descriptor and mapping are released. */
   releaseUnreferenced(): void {
     for (const [file, count] of this.#references) {
       if (count > 0 || (file instanceof EnclaveFile && file.mms.size > 0)) continue;
       this.#references.delete(file);
+      if (file instanceof EnclaveFile) this.#interruptThreads(file);
       this.devices.release(file);
     }
   }

@@ -22,8 +22,8 @@ export type Left<T> =
   | { readonly kind: 'exit'; readonly value: T }
   /** AEX by an exception, which the program is told of: the enclave can be resumed. */
   | { readonly kind: 'exception'; readonly vector: number; readonly errorCode: number; readonly address: number }
-  /** AEX, and the program gets SIGBUS. */
-  | { readonly kind: 'bus' }
+  /** AEX by a page fault that the driver refuses to mend, and the program gets SIGBUS. */
+  | { readonly kind: 'bus'; readonly errorCode: number; readonly address: number }
   /** EENTER or ERESUME itself faulted. */
   | { readonly kind: 'not-entered'; readonly fault: Fault };
 
@@ -138,7 +138,8 @@ export class VirtualThreadRunner {
         return { kind: 'exit', value: step.value };
       }
     }
-    const outcome = this.#perform(running.next!);
+    const fetched = this.#fetch();
+    const outcome = 'left' in fetched ? fetched : this.#perform(running.next!);
     if ('left' in outcome) return outcome.left;
     running.result = outcome.value;
     running.next = undefined;
@@ -241,6 +242,11 @@ export class VirtualThreadRunner {
     return readU32(bytes, 0);
   }
 
+  /** The page that RIP is in has to be executable, whatever the code is. */
+  #fetch(): Outcome {
+    return this.#access(Number(this.thread.registers.rip), 'exec', new Uint8Array(1), () => {});
+  }
+
   #perform(instruction: Instruction): Outcome {
     const { contents } = this.process.machine;
     switch (instruction.op) {
@@ -258,6 +264,7 @@ export class VirtualThreadRunner {
         });
       }
       case 'exec':
+        this.thread.registers.rip = BigInt(instruction.address);
         return this.#access(instruction.address, 'exec', new Uint8Array(1), () => {});
       case 'enclu': {
         const { leaf, operands } = instruction;
@@ -299,8 +306,7 @@ export class VirtualThreadRunner {
       case 'fault':
         return this.#pageFault(touched.errorCode, touched.address);
       case 'bus':
-        this.#leaveWith(errorCodeOf(access), address);
-        return { left: { kind: 'bus' } };
+        return this.#bus(errorCodeOf(access), address);
     }
   }
 
@@ -316,10 +322,7 @@ export class VirtualThreadRunner {
     if (result.kind === 'ok') return { value: 0 };
     if (result.kind === 'code') return { value: result.code };
     const { vector, errorCode, address } = result;
-    if (result.bus === true) {
-      this.#leaveWith(errorCode, address);
-      return { left: { kind: 'bus' } };
-    }
+    if (result.bus === true) return this.#bus(errorCode, address);
     return vector === Vector.PF ? this.#pageFault(errorCode, address) : this.#exception(vector);
   }
 
@@ -332,6 +335,11 @@ export class VirtualThreadRunner {
   #pageFault(errorCode: number, address: number): Outcome {
     this.#leaveWith(errorCode, address);
     return { left: { kind: 'exception', vector: Vector.PF, errorCode, address: addressOf(pageOf(address)) } };
+  }
+
+  #bus(errorCode: number, address: number): Outcome {
+    this.#leaveWith(errorCode, address);
+    return { left: { kind: 'bus', errorCode, address: addressOf(pageOf(address)) } };
   }
 
   #leaveWith(errorCode: number, address: number): void {
