@@ -21,6 +21,8 @@ export interface Step {
   readonly run: string;
   /** `0`, another value in hexadecimal, an errno's name, or a signal. */
   readonly gives: string;
+  /** How it is best written down, where the text is long. */
+  readonly source?: string;
 }
 
 export interface Case {
@@ -103,28 +105,53 @@ const SHARED_FIXED = 0x11;
 
 /**
  * What the usual enclave does for its caller: RDI says what, RSI where, RDX with what, and RDX goes back. ENCLU leaves
- * of 5 and above get the page in RCX and the SECINFO in RBX.
+ * (from 5 on, or with `LEAF`) get RSI in RCX, RDX in RBX and R9 in RDX; RAX goes back. SUM takes RDX words. EXEC calls
+ * RSI with RAX = 0. SPIN counts in RDX until the word at RSI is not 0.
  */
-export const Do = { READ: 0, WRITE: 1, EACCEPT: 5, EMODPE: 6 } as const;
+export const Do = { READ: 0, WRITE: 1, SPIN: 2, EXEC: 3, SUM: 4, EACCEPT: 5, EMODPE: 6, LEAF: 0x100 } as const;
 const CODE_BYTES = [
   '4989c8', // mov r8, rcx
   '83ff05', // cmp edi, 5
-  '730e', // jae enclu
-  '85ff', // test edi, edi
-  '7505', // jnz write
-  '488b16', // mov rdx, [rsi]
-  'eb12', // jmp leave
+  '7347', // jae enclu
+  '83ff01', // cmp edi, 1
+  '7220', // jb read
+  '7423', // je write
+  '83ff03', // cmp edi, 3
+  '7223', // jb spin
+  '7430', // je exec
+  '31c0', // xor eax, eax
+  '48c1c005', // next: rol rax, 5
+  '483306', // xor rax, [rsi]
+  '4883c608', // add rsi, 8
+  '48ffca', // dec rdx
+  '75f0', // jnz next
+  '4889c2', // mov rdx, rax
+  'eb34', // jmp leave
+  '488b16', // read: mov rdx, [rsi]
+  'eb2f', // jmp leave
   '488916', // write: mov [rsi], rdx
-  'eb0d', // jmp leave
-  '89f8', // enclu: mov eax, edi
+  'eb2a', // jmp leave
+  '48ff02', // spin: inc qword [rdx]
+  'f390', // pause
+  '48833e00', // cmp qword [rsi], 0
+  '74f5', // je spin
+  '31d2', // xor edx, edx
+  'eb1b', // jmp leave
+  '31c0', // exec: xor eax, eax
+  'ffd6', // call rsi
+  '4889c2', // mov rdx, rax
+  'eb12', // jmp leave
+  '400fb6c7', // enclu: movzx eax, dil
   '4889d3', // mov rbx, rdx
   '4889f1', // mov rcx, rsi
+  '4c89ca', // mov rdx, r9
   '0f01d7', // enclu
   '89c2', // mov edx, eax
   '4c89c3', // leave: mov rbx, r8
   'b804000000', // mov eax, 4
   '0f01d7', // enclu
 ].join('');
+export const codeBytes: Uint8Array = Buffer.from(CODE_BYTES, 'hex');
 
 const { numbers } = enclaveIoctls;
 export const command = (name: keyof typeof numbers): string => hex(numbers[name]);
@@ -204,7 +231,7 @@ const tcsPage = Tcs.encode({
   gsLimit: 0xffff_ffff,
 });
 const codePage = new Uint8Array(PAGE);
-codePage.set(Buffer.from(CODE_BYTES, 'hex'));
+codePage.set(codeBytes);
 
 /** Offset, SECINFO.FLAGS, pages, where the contents are, contents of each. */
 const usualPages = [
@@ -217,7 +244,7 @@ const usualPages = [
 
 const addUsualPages = (): Step[] => [
   put(Memory.TCS, tcsPage.slice(0, 72)),
-  put(Memory.CODE, codePage.slice(0, CODE_BYTES.length / 2)),
+  put(Memory.CODE, codeBytes),
   ...usualPages.flatMap(({ offset, kind, pages, src }) => add({ offset, kind, length: pages * PAGE, src })),
 ];
 

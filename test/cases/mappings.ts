@@ -107,6 +107,14 @@ const mremapCases = [
     move(At.CODE, 3 * PAGE, 3 * PAGE, MAYMOVE_FIXED, BASE + 0x20_0000, 'EFAULT'),
   ),
   defineCase(
+    'mremap: EFAULT: what makes room is gone all the same',
+    ready(),
+    move(At.CODE, 2 * PAGE, 2 * PAGE, MAYMOVE_FIXED, BASE + At.READ_ONLY, 'EFAULT'),
+    read(At.READ_ONLY, 'SIGSEGV'),
+    move(At.HOLE + 16 * PAGE, PAGE, PAGE, MAYMOVE_FIXED, BASE + At.DATA, 'EFAULT'),
+    read(At.DATA, '0'),
+  ),
+  defineCase(
     'mremap: a moved mapping is of the pages at its new addresses',
     ready(),
     write(At.DATA, 1),
@@ -214,6 +222,14 @@ const madviseCases = [
     defineCase(`madvise: 0: ${name}`, ready(), write(At.DATA, 4), madvise(Madvise[name]), read(At.DATA, '0x4')),
   ),
   defineCase('madvise: EINVAL: advice that does not exist', ready(), madvise(999, 'EINVAL')),
+  defineCase(
+    'madvise: ENOMEM: a hole, behind which it goes on',
+    ready(),
+    munmap(At.DATA2, PAGE),
+    madvise(Madvise.MADV_NORMAL, 'ENOMEM', At.DATA, 3 * PAGE),
+    madvise(Madvise.MADV_COLD, 'EINVAL', At.DATA2, 2 * PAGE),
+    madvise(999, 'EINVAL', At.DATA2),
+  ),
   defineCase(
     'madvise: ENODEV: MADV_REMOVE, for the device has no fallocate',
     ready(),

@@ -23,6 +23,7 @@ import {
   write,
   type Table,
 } from './language.ts';
+import { enteringCases } from './entering.ts';
 import { faultCases, lifetimeCases } from './lifetime.ts';
 import { mappingCases } from './mappings.ts';
 import { mmapCases } from './mmap.ts';
@@ -115,6 +116,7 @@ export const tables: readonly Table[] = [
       ...mappingCases,
       ...faultCases,
       ...lifetimeCases,
+      ...enteringCases,
       ...fileCases,
     ],
   },

@@ -3,14 +3,12 @@
  * calls, memory and EENTER, nothing of the driver's structs: those come as words. README.md has the line format.
  */
 #define _GNU_SOURCE
+#include "cases.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdbool.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,11 +16,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <sys/wait.h>
-#include <ucontext.h>
 #include <unistd.h>
 
-#define MAX_WORDS 64
 #define MAX_BUSY_TRIES 100000000L
 #define PAGE 4096L
 
@@ -34,7 +29,7 @@ static const struct { const char *name; long number; } calls[] = {
 	CALL(epoll_ctl), CALL(fstat), CALL(readlink), CALL(personality), CALL(sendfile), CALL(fcntl),
 };
 
-static const char *errno_text(long result)
+const char *errno_text(long result)
 {
 	static char text[32];
 	const char *name = result < 0 && result >= -4095 ? strerrorname_np((int)-result) : NULL;
@@ -85,74 +80,33 @@ static void *run_background(void *unused)
 	return unused;
 }
 
-/* ---- touching memory, and entering ---------------------------------------------------------------------------- */
-
-static sigjmp_buf back;
-static volatile int caught;
-static volatile unsigned long caught_error, caught_trap;
-
-static void on_fault(int signal, siginfo_t *info, void *context)
-{
-	greg_t *registers = ((ucontext_t *)context)->uc_mcontext.gregs;
-
-	(void)info;
-	caught = signal;
-	caught_error = (unsigned long)registers[REG_ERR];
-	caught_trap = (unsigned long)registers[REG_TRAPNO];
-	siglongjmp(back, 1);
-}
-
-/* SIGSEGV-EPCM where the page fault has the SGX bit, SIGSEGV-GP for #GP. */
-static const char *fault_text(void)
-{
-	if (caught != SIGSEGV)
-		return caught == SIGBUS ? "SIGBUS" : "SIGILL";
-	if (caught_trap == 13)
-		return "SIGSEGV-GP";
-	return caught_error & 0x8000 ? "SIGSEGV-EPCM" : "SIGSEGV";
-}
-
-static const char *touch(unsigned long address, char how)
-{
-	static char text[16];
-
-	if (sigsetjmp(back, 1))
-		return fault_text();
-	if (how == 'w') {
-		*(volatile unsigned char *)address = 1;
-		return "0";
-	}
-	snprintf(text, sizeof text, "0x%x", *(volatile unsigned char *)address);
-	return text;
-}
-
-/* EENTER with RDI, RSI and RDX; gives RDX at EEXIT. Interrupts resume at the AEP. */
-static const char *enter(unsigned long tcs, unsigned long rdi, unsigned long rsi, unsigned long rdx)
-{
-	static char text[32];
-	unsigned long leaf = 2, aep;
-
-	if (sigsetjmp(back, 1))
-		return fault_text();
-	__asm__ volatile("lea 2f(%%rip), %%rcx\n"
-			 "	jmp 1f\n"
-			 "2:	.byte 0x0f, 0x01, 0xd7\n" /* the AEP: ENCLU with RAX = ERESUME */
-			 "1:	.byte 0x0f, 0x01, 0xd7\n" /* EENTER */
-			 : "+a"(leaf), "+b"(tcs), "=&c"(aep), "+D"(rdi), "+S"(rsi), "+d"(rdx)
-			 :
-			 : "memory", "cc", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15");
-	snprintf(text, sizeof text, "0x%lx", rdx);
-	return rdx ? text : "0";
-}
-
 /* ---- the steps ----------------------------------------------------------------------------------------------------- */
 
 static void on_timer(int signal) { (void)signal; }
 
+static unsigned char nibble(char digit) { return (unsigned char)(digit <= '9' ? digit - '0' : digit - 'a' + 10); }
+
 static void put(unsigned char *to, const char *hex)
 {
-	for (unsigned int byte; sscanf(hex, "%2x", &byte) == 1; hex += 2)
-		*to++ = (unsigned char)byte;
+	for (; *hex; hex += 2)
+		*to++ = (unsigned char)(nibble(hex[0]) << 4 | nibble(hex[1]));
+}
+
+/* How many enclaves can be created until it fails, and how it does. */
+static const char *capacity(unsigned long command, unsigned long argument)
+{
+	static char text[64];
+	int fds[1024], count = 0;
+	long result = 0;
+
+	for (; count < 1024 && !result; count++) {
+		fds[count] = open("/dev/sgx_enclave", O_RDWR);
+		result = fds[count] < 0 || syscall(SYS_ioctl, fds[count], command, argument) ? -errno : 0;
+	}
+	snprintf(text, sizeof text, "%d %s", count - 1, errno_text(result));
+	while (count--)
+		close(fds[count]);
+	return text;
 }
 
 /* The ring of an AIO context lies on a file system that forbids execution. */
@@ -180,7 +134,7 @@ static const char *poll_events(int fd)
 	return errno_text(poll(&wanted, 1, 0) < 0 ? -errno : wanted.revents);
 }
 
-static const char *step(char **words, int count)
+const char *run_step(char **words, int count)
 {
 	static char text[512];
 	unsigned long arguments[MAX_WORDS] = { 0 };
@@ -229,7 +183,24 @@ static const char *step(char **words, int count)
 	if (!strcmp(verb, "touch"))
 		return touch(arguments[1], *words[2]);
 	if (!strcmp(verb, "enter"))
-		return enter(arguments[1], arguments[2], arguments[3], arguments[4]);
+		return enter((struct entry){ 2, arguments[1], arguments[2], arguments[3], arguments[4], arguments[5] });
+	if (!strcmp(verb, "resume"))
+		return enter((struct entry){ .leaf = 3, .tcs = arguments[1] });
+	if (!strcmp(verb, "call")) /* call LEAF TCS RDI RSI RDX R9 */
+		return enter_through_vdso((struct entry){ arguments[1], arguments[2], arguments[3], arguments[4],
+							  arguments[5], arguments[6] });
+	if (!strcmp(verb, "fault"))
+		return last_fault();
+	if (!strcmp(verb, "spin"))
+		return start_spinner(arguments[1]);
+	if (!strcmp(verb, "stop"))
+		return stop_spinner();
+	if (!strcmp(verb, "pass")) /* pass FD PROCESS */
+		return pass_descriptor((int)arguments[1], (int)arguments[2]);
+	if (!strcmp(verb, "take"))
+		return take_descriptor((int)arguments[1]);
+	if (!strcmp(verb, "capacity"))
+		return capacity(arguments[1], arguments[2]);
 	if (!strcmp(verb, "timer")) { /* timer FIRST INTERVAL RESTART: SIGALRM, microseconds */
 		struct itimerval times = { { 0, (long)arguments[2] }, { 0, (long)arguments[1] } };
 		struct sigaction action = { .sa_handler = on_timer, .sa_flags = arguments[3] ? SA_RESTART : 0 };
@@ -272,74 +243,25 @@ static const char *step(char **words, int count)
 	return errno_text(perform(&call));
 }
 
-static void say(int line, const char *outcome)
-{
-	char text[600];
-	int length = snprintf(text, sizeof text, "%d %s\n", line, outcome);
-
-	if (write(1, text, (size_t)length) != length)
-		_exit(2);
-}
-
-static int split(char *line, char **words)
-{
-	int count = 0;
-
-	for (char *word = strtok(line, " "); word && count < MAX_WORDS; word = strtok(NULL, " "))
-		words[count++] = word;
-	return count;
-}
-
-/* Runs lines from `at` up to `until` in a child; the line after it. */
-static int run_child(char **lines, int at, int end, const char *until)
-{
-	char *words[MAX_WORDS];
-	int depth = 0, stop = at, status;
-
-	for (; stop < end; stop++) {
-		if (!strncmp(lines[stop], until, strlen(until)) && depth-- <= 0)
-			break;
-		depth += !strcmp(until, "exit") && !strcmp(lines[stop], "fork");
-	}
-	pid_t pid = fork();
-	if (pid == 0) {
-		while (at < stop) {
-			int line = at++;
-			if (!strcmp(lines[line], "fork")) {
-				say(line, "0");
-				at = run_child(lines, at, stop, "exit") + 1;
-				continue;
-			}
-			int count = split(lines[line], words);
-			if (count)
-				say(line, step(words, count));
-		}
-		_exit(0);
-	}
-	char text[32] = "0";
-	if (waitpid(pid, &status, 0) != pid || status != 0)
-		snprintf(text, sizeof text, "ended with 0x%x", status);
-	if (stop < end && !strcmp(lines[stop], "exit"))
-		say(stop, text);
-	return stop;
-}
-
 int main(void)
 {
-	struct sigaction action = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER };
-	static char *lines[1 << 16];
-	char *line = NULL;
+	char **lines = NULL, *line = NULL;
 	size_t room = 0;
-	int count = 0;
+	int count = 0, end;
 
-	while (count < 1 << 16 && getline(&line, &room, stdin) > 0) {
+	while (getline(&line, &room, stdin) > 0) {
+		if (count % 4096 == 0)
+			lines = realloc(lines, (size_t)(count + 4096) * sizeof *lines);
 		line[strcspn(line, "\n")] = 0;
 		lines[count++] = strdup(line);
 	}
-	sigaction(SIGSEGV, &action, NULL);
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGILL, &action, NULL);
-	for (int at = 0; at < count;)
-		at = strncmp(lines[at], "case ", 5) ? at + 1 : run_child(lines, at + 1, count, "case ");
+	if (mmap(SHARED, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0) != SHARED)
+		return 2;
+	catch_faults();
+	for (int at = 0; at < count; at = end) {
+		for (end = at + 1; end < count && strncmp(lines[end], "case ", 5); end++)
+			;
+		run_case(lines, at + 1, end);
+	}
 	return 0;
 }
