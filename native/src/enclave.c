@@ -148,8 +148,8 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 	}
 	if (anew) {
 		struct gprsgx *gpr = ssa_gpr(entry, cssa);
-		gpr->ursp = regs->sp;
-		gpr->urbp = regs->bp;
+		gpr->ursp = slot->outside_sp = regs->sp;
+		gpr->urbp = slot->outside_bp = regs->bp;
 		regs->ax = cssa;
 		regs->cx = regs->ip + 3;
 		regs->ip = entry->record.base + entry->record.oentry;
@@ -161,6 +161,8 @@ static void enter(struct slot *slot, ucontext_t *uc, u32 leaf)
 		raise(slot, uc, VECTOR_GP, 0, 0);
 		return;
 	} else {
+		slot->outside_sp = ssa_gpr(entry, cssa - 1)->ursp;
+		slot->outside_bp = ssa_gpr(entry, cssa - 1)->urbp;
 		slot->tcs->cssa = cssa - 1;
 	}
 	slot->dispatch = slot->dispatching;
@@ -178,7 +180,7 @@ static void exit_enclave(struct slot *slot, ucontext_t *uc)
 		return;
 	}
 	regs->ip = regs->bx;
-	regs->cx = slot->tcs->aep;
+	regs->cx = slot->aep;
 	leave_state(slot);
 	frame_key(uc, false);
 	report(slot, EVENT_EEXIT, tcs, regs->ip, regs->cx, 0);

@@ -37,6 +37,9 @@ struct entry *find_entry(u64 tcs);
 /* Has the host check the TCS. NULL: a fault, described in the thread's record. */
 struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 leaf);
 
+/* Some page of the enclave is gone for good, although a thread was in need of it: reads give zeros. */
+bool has_stand_ins(const struct entry *entry);
+
 /* ---- entry.c ---- */
 
 bool take_state(struct slot *slot, struct entry *entry, u64 aep, bool *stale);

@@ -73,7 +73,7 @@ bool take_state(struct slot *slot, struct entry *entry, u64 aep, bool *stale)
 	if (!__atomic_compare_exchange_n(&tcs->state, &inactive, active_state(slot), false, __ATOMIC_SEQ_CST,
 					 __ATOMIC_SEQ_CST))
 		goto undo;
-	tcs->aep = aep;
+	tcs->aep = slot->aep = aep;
 	forbid_rdtsc(true);
 	return true;
 undo:
@@ -113,8 +113,8 @@ void prepare_entry(struct entry_frame *frame)
 		return;
 	}
 	struct gprsgx *gpr = ssa_gpr(entry, cssa);
-	gpr->ursp = (u64)(frame + 1);
-	gpr->urbp = frame->rbp;
+	gpr->ursp = slot->outside_sp = (u64)(frame + 1);
+	gpr->urbp = slot->outside_bp = frame->rbp;
 	frame->rax = cssa;
 	frame->rcx = (u64)vdso_after_enclu;
 	frame->target = entry->record.base + entry->record.oentry;

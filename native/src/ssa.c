@@ -93,7 +93,8 @@ void save_to_ssa(struct slot *slot, ucontext_t *uc, u32 exit_info, u32 error, u6
 	const struct entry *entry = slot->entry;
 	u32 cssa = slot->tcs->cssa;
 	struct gprsgx *gpr = ssa_gpr(entry, cssa);
-	u64 ursp = gpr->ursp, urbp = gpr->urbp;
+	bool lost = has_stand_ins(entry);
+	u64 ursp = lost ? slot->outside_sp : gpr->ursp, urbp = lost ? slot->outside_bp : gpr->urbp;
 
 	save_xsave(entry, uc, cssa);
 	gpr->rax = regs->ax; gpr->rcx = regs->cx; gpr->rdx = regs->dx; gpr->rbx = regs->bx;
@@ -116,7 +117,7 @@ void save_to_ssa(struct slot *slot, ucontext_t *uc, u32 exit_info, u32 error, u6
 	}
 	slot->tcs->cssa = cssa + 1;
 
-	u64 aep = slot->tcs->aep;
+	u64 aep = slot->aep;
 	regs->ax = ENCLU_ERESUME;
 	regs->bx = slot->inside;
 	regs->cx = aep;

@@ -137,6 +137,7 @@ struct slot {
 	struct entry *entry;            /* what was checked about that TCS */
 	struct tcs *tcs;                /* the TCS through the stub's own mapping; set when STATE was taken */
 	u64 host_fs, host_gs;           /* while inside: the bases to return to */
+	u64 aep, outside_sp, outside_bp; /* ... where an exit goes, with which stack unless the save area says so */
 	struct entry_frame *entry_frame; /* registers saved by an entry that did not trap (entry.S) */
 	u64 mask;                       /* the program's signal mask, of the frame being handled */
 	u64 blocked;                    /* signals of ours that the program believes blocked */

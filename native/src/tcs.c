@@ -11,7 +11,7 @@ _Static_assert(__builtin_offsetof(struct tcs_record, enclave) == sizeof(struct t
 static struct entry *buckets[BUCKETS];
 static u32 entries_lock;
 /* By the enclave's index in the session. */
-static struct alias { u64 at, base, size, id; } aliases[SESSION_ENCLAVES];
+static struct alias { u64 at, base, size, id; bool stands_in; } aliases[SESSION_ENCLAVES];
 
 void enclaves_forget(void)
 {
@@ -35,21 +35,23 @@ static u64 map_alias(struct slot *slot, u32 enclave)
 	u64 base = session->enclaves[enclave].base, size = session->enclaves[enclave].size;
 	u64 id = session->enclaves[enclave].id;
 
-	if (alias->at && alias->id == id)
+	bool known = alias->at && alias->id == id;
+	if (known && !alias->stands_in)
 		return alias->at;
 	/* Of an enclave that is gone: the next one may have its index and its place. */
-	if (alias->at)
+	if (alias->at && !known)
 		sys(__NR_munmap, alias->at, alias->size);
 	i64 fd = ask_for_descriptor(slot, OP_ALIAS, enclave, 0, true);
 	if (is_error(fd))
 		die("the host did not give the enclave's memory");
 	open_userfault();
-	i64 at = sys(__NR_mmap, 0, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, base);
+	i64 at = sys(__NR_mmap, known ? alias->at : 0, size, PROT_NONE, MAP_SHARED | MAP_NORESERVE | (known ? MAP_FIXED : 0),
+		     fd, base);
 	sys(__NR_close, fd);
 	if (is_error(at) || protect(at, size, PROT_READ | PROT_WRITE) || register_range(at, size))
 		die("cannot map an enclave for the stub's own use; is the address space limited (ulimit -v)?");
 	sys(__NR_madvise, at, size, MADV_DONTFORK);
-	*alias = (struct alias){ at, base, size, id };
+	*alias = (struct alias){ at, base, size, id, false };
 	return at;
 }
 
@@ -109,6 +111,26 @@ struct entry *check_with_host(struct slot *slot, u64 tcs, u64 aep, u32 leaf)
 	return fresh;
 }
 
+/*
+ * The TCS or the save area was taken away while this thread is inside: the kernel lets that happen. What it leaves
+ * there, nobody will read.
+ *
+ * Model: the thread goes on until it leaves by itself. Hardware interrupts it at once, and its ERESUME faults.
+ */
+static void stand_in(struct alias *alias, u64 page)
+{
+	i64 r = sys(__NR_mmap, page, PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+
+	if (is_error(r) || protect(page, PAGE, PROT_READ | PROT_WRITE))
+		die("out of memory");
+	alias->stands_in = true;
+}
+
+bool has_stand_ins(const struct entry *entry)
+{
+	return aliases[entry->enclave].stands_in;
+}
+
 bool in_elrange(struct slot *slot, u64 address)
 {
 	return slot->inside && address - slot->entry->record.base < slot->entry->record.size;
@@ -139,7 +161,7 @@ bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address)
 			/* A look at code that is not there. */
 			if (regs->ip >= (u64)copy_user_start && regs->ip < (u64)copy_user_end)
 				return false;
-			die("an enclave's TCS or SSA page is gone while a thread needs it");
+			stand_in(alias, ALIGN_DOWN(address, PAGE));
 		}
 		count_retry(slot, address);
 		let_defaults_through(slot);

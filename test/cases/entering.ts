@@ -127,6 +127,16 @@ const entryCases = [
     mprotect(At.CODE, PAGE, RX),
     read(At.DATA, '0'),
   ),
+  defineCase(
+    'the last reference goes while a thread is inside',
+    ready(),
+    step(`spin ${TCS}`),
+    step('close 100'),
+    munmap(0, SIZE),
+    step('stop', 'SIGSEGV'),
+    ready(),
+    read(At.DATA, '0'),
+  ),
 ];
 
 const codeCases = [
