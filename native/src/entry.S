@@ -76,6 +76,15 @@ trampoline_\name:
 	trampoline r8, r8
 	trampoline r9, r9
 	trampoline r10, r10
+	/* The child (RAX = 0) traps first; no flag is touched. */
+	.balign 32
+	.globl trampoline_fork
+trampoline_fork:
+	syscall
+	movq %rax, %rcx
+	jrcxz 1f
+	ret $152
+1:	ud2
 	.balign 32
 	.globl trampolines_end
 trampolines_end:

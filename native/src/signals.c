@@ -337,7 +337,11 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 		open_memory();
 	if (slot->entry_frame && in_entry(regs->ip))
 		undo_entry(slot, uc);
-	leave_trampoline(uc);
+	if (leave_trampoline(uc)) {
+		session_open(slot);
+		if (signal == SIGILL && info->si_code > 0)
+			return;
+	}
 	if (signal == 31) {
 		on_sigsys(slot, info, uc);
 		return;

@@ -244,11 +244,13 @@ struct trap {
 #define EDIT_R8 3
 #define EDIT_R9 4
 #define EDIT_R10 5
+#define EDIT_FORK 6                     /* nothing: the child traps before it goes on */
 
 i64 pass(struct trap *trap);                            /* the kernel shall do it, in the program's own context */
 i64 pass_edited(struct trap *trap, u64 which, u64 value);
 void on_sigsys(struct slot *slot, siginfo_t *info, ucontext_t *uc);
-void leave_trampoline(ucontext_t *uc);                  /* a signal hit a passed call: show the program its own code */
+/* A signal hit a passed call: show the program its own code. True in a fork child that has not come that far yet. */
+bool leave_trampoline(ucontext_t *uc);
 
 /* ---- signals.c, masks.c ------------------------------------------------------------------------------------------ */
 
@@ -346,6 +348,7 @@ extern char copy_user_start[], copy_user_end[], copy_user_fault[];
 extern char vdso_sgx_enter_enclave[], vdso_enclu[], vdso_after_enclu[], vdso_exception[];
 extern char signal_entry[], signal_restorer[];
 extern char trampoline_none[], trampoline_rdi[], trampoline_rsi[], trampoline_r8[], trampoline_r9[], trampoline_r10[];
+extern char trampoline_fork[];
 extern char trampolines_end[];
 #define TRAMPOLINE_SIZE 32
 #define TRAMPOLINE_FRAME 160

@@ -18,7 +18,7 @@ static i64 (*const handlers[])(struct trap *) = { TRAPPED_CALLS(ENTRY) };
 
 static char *const trampolines[] = {
 	[EDIT_NONE] = trampoline_none, [EDIT_RDI] = trampoline_rdi, [EDIT_RSI] = trampoline_rsi,
-	[EDIT_R8] = trampoline_r8, [EDIT_R9] = trampoline_r9, [EDIT_R10] = trampoline_r10,
+	[EDIT_R8] = trampoline_r8, [EDIT_R9] = trampoline_r9, [EDIT_R10] = trampoline_r10, [EDIT_FORK] = trampoline_fork,
 };
 
 i64 pass(struct trap *trap)
@@ -50,7 +50,7 @@ static void go_on_in_program(struct trap *trap)
 	struct sigcontext_64 *regs = registers(trap->uc);
 	u64 frame[2] = { regs->ip, 0 };
 
-	if (trap->edited) {
+	if (trap->edited && trap->edited != EDIT_FORK) {
 		u64 *edited = edited_register(regs, trap->edited);
 		frame[1] = *edited;
 		*edited = trap->edited_value;
@@ -58,7 +58,7 @@ static void go_on_in_program(struct trap *trap)
 	regs->ax = trap->nr;
 	if (copy_user((void *)(regs->sp - TRAMPOLINE_FRAME), frame, sizeof frame)) {
 		/* No room on its stack: do the call here. */
-		if (trap->edited)
+		if (trap->edited && trap->edited != EDIT_FORK)
 			*edited_register(regs, trap->edited) = frame[1];
 		regs->ax = sys(trap->nr, trap->args[0], trap->args[1], trap->args[2], trap->args[3], trap->args[4],
 			       trap->args[5]);
@@ -68,22 +68,36 @@ static void go_on_in_program(struct trap *trap)
 	regs->ip = (u64)trampolines[trap->edited];
 }
 
-void leave_trampoline(ucontext_t *uc)
+bool leave_trampoline(ucontext_t *uc)
 {
 	struct sigcontext_64 *regs = registers(uc);
 	u64 frame[2], which;
 
 	if (regs->ip < (u64)trampoline_none || regs->ip >= (u64)trampolines_end)
-		return;
+		return false;
 	which = (regs->ip - (u64)trampoline_none) / TRAMPOLINE_SIZE;
 	if (copy_user(frame, (void *)regs->sp, sizeof frame))
 		die("a stack that vanished under a system call");
 	/* Before the system call (again): back to the program's own instruction, which traps anew. */
-	regs->ip = regs->ip == (u64)trampolines[which] ? frame[0] - 2 : frame[0];
-	if (which)
+	bool before = regs->ip == (u64)trampolines[which];
+	regs->ip = before ? frame[0] - 2 : frame[0];
+	if (which && which != EDIT_FORK)
 		*edited_register(regs, which) = frame[1];
 	regs->sp += TRAMPOLINE_FRAME;
+	return which == EDIT_FORK && !before && regs->ax == 0;
 }
+
+/* With a key the first touch traps by itself. */
+static i64 pass_fork(struct trap *trap)
+{
+	pass(trap);
+	if (!key_on && has_enclave_ranges())
+		trap->edited = EDIT_FORK;
+	return 0;
+}
+
+i64 trap_fork(struct trap *trap) { return pass_fork(trap); }
+i64 trap_clone(struct trap *trap) { return pass_fork(trap); }
 
 static void dispatch(struct slot *slot, siginfo_t *info, ucontext_t *uc)
 {

@@ -45,6 +45,7 @@ const mask = 'our synchronous signals must never be blocked';
 const mapping = 'the range may hold an enclave mapping';
 const refusal = 'the device has no such operation, the memfd behind it has';
 const own = "the stub's own descriptors";
+const child = 'a child inherits enclave mappings but not their registration, and has to trap before it touches them';
 
 export const traps: readonly Trap[] = [
   { name: 'open', nr: 2, filter: 1, why: path },
@@ -128,6 +129,18 @@ export const traps: readonly Trap[] = [
     why: 'code of a file: its CPUID instructions are replaced',
   },
 
+  { name: 'fork', nr: 57, filter: 2, why: child },
+  {
+    name: 'clone',
+    nr: 56,
+    filter: 2,
+    // Not CLONE_VM, and no stack of its own, on which the child could not come back from a trampoline.
+    when: [
+      { arg: 0, mask: 0x100, equals: 0 },
+      { arg: 1, mask: 0xffff_ffff, equals: 0 },
+    ],
+    why: child,
+  },
   { name: 'fstat', nr: 5, filter: 2, why: 'a device descriptor is a character device' },
   { name: 'mprotect', nr: 10, filter: 2, why: mapping },
   { name: 'pkey_mprotect', nr: 329, filter: 2, why: mapping },
