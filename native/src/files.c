@@ -178,27 +178,30 @@ i64 trap_munmap(struct trap *trap)
 	return r;
 }
 
-static i64 protect_piece(u64 start, u64 size, bool enclave, u64 prot)
+struct protecting { struct slot *slot; u64 prot; };
+
+static i64 protect_piece(u64 start, u64 size, bool enclave, u64 argument)
 {
+	const struct protecting *call = (const struct protecting *)argument;
+
 	if (!enclave)
-		return sys(__NR_mprotect, start, size, prot);
-	i64 r = protect(start, size, prot);
-	if (!r)
-		vma_protect(start, size, (u32)prot);
+		return sys(__NR_mprotect, start, size, call->prot);
+	i64 r = ask_unsettled(call->slot, OP_MPROTECT, start, size, call->prot, 0, 0);
+	if (!r && !(r = protect(start, size, call->prot)))
+		vma_protect(start, size, (u32)call->prot);
+	settle(call->slot);
 	return r;
 }
 
+/* As the kernel goes: VMA by VMA, up to the first that refuses or a hole. */
 i64 trap_mprotect(struct trap *trap)
 {
 	u64 start = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE);
 
 	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
 		return pass(trap);
-	i64 r = ask_unsettled(trap->slot, OP_MPROTECT, start, size, trap->args[2], 0, 0);
-	if (!r)
-		r = vma_pieces(start, size, protect_piece, trap->args[2]);
-	settle(trap->slot);
-	return r;
+	struct protecting call = { trap->slot, trap->args[2] };
+	return vma_pieces(start, size, protect_piece, (u64)&call);
 }
 
 i64 trap_pkey_mprotect(struct trap *trap)

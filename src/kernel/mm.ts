@@ -78,10 +78,9 @@ export class Mm {
   }
 
   /**
-   * Changes the protection of the enclave VMAs in the range; false when there are none.
+   * Changes the protection of the enclave VMAs in the range, all or none; false when there are none. Linux goes VMA by
+   * VMA, and so does who calls this.
    * EACCES: the file's access mode, then as for mmap, of each part; an initialized enclave may have been mapped outside of ELRANGE before.
-   *
-   * Model: all or nothing, where Linux has changed the VMAs before the one that it refuses.
    */
   mprotect(startPage: number, endPage: number, prot: number): KernelResult<boolean> {
     const access = prot & RWX;

@@ -154,14 +154,25 @@ export abstract class VirtualAddressSpace {
     return this.#said('mprotect', () => ({ ...place(address, lengthBytes), prot: Prot.format(prot) }), ret);
   }
 
+  /** VMA by VMA, up to the first that refuses, or to a hole. */
   #mprotect(address: number, lengthBytes: number, prot: number): number {
     const [start, end] = pages(address, lengthBytes);
-    const result = this.mm.mprotect(start, end, prot);
-    if (result.kind === 'errno') return this.refused(result);
-    for (const part of this.#native.clipped(start, end)) this.#native.set(part.start, part.end, prot);
-    const complete = this.memory.protect(address, lengthBytes, prot, (page) => this.#native.get(page) !== undefined);
-    this.applyUpdates();
-    return complete ? 0 : this.refuse('ENOMEM', 'all of the range is mapped', 'no hole', 'a hole');
+    const vmas = this.mm.vmas().filter(({ startPage, endPage }) => endPage > start && startPage < end);
+    for (let page: number = start; page < end;) {
+      const [vma] = vmas.filter(({ endPage }) => endPage > page);
+      const isOurs = vma !== undefined && vma.startPage <= page;
+      const to = Math.min(end, isOurs ? vma.endPage : (vma?.startPage ?? end));
+      if (isOurs) {
+        const result = this.mm.mprotect(page, to, prot);
+        if (result.kind === 'errno') return this.refused(result);
+        this.#native.set(page, to, prot);
+        this.applyUpdates();
+      } else if (!this.memory.protect(page * PAGE_SIZE_BYTES, (to - page) * PAGE_SIZE_BYTES, prot)) {
+        return this.refuse('ENOMEM', 'all of the range is mapped', 'no hole', 'a hole');
+      }
+      page = to;
+    }
+    return 0;
   }
 
   /**

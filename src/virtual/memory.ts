@@ -52,12 +52,12 @@ export class VirtualMemory implements UserMemory {
     return false;
   }
 
-  /** Up to the first page that is neither here nor `elsewhere`; whether there was none. */
-  protect(address: number, lengthBytes: number, prot: number, elsewhere: (page: number) => boolean): boolean {
+  /** Up to the first page that is not there; whether there was none. */
+  protect(address: number, lengthBytes: number, prot: number): boolean {
     for (let page = pageOf(address); page < endOf(address, lengthBytes); page = linPage(page + 1)) {
       const entry = this.#pages.get(page);
-      if (entry !== undefined) entry.prot = prot;
-      else if (!elsewhere(page)) return false;
+      if (entry === undefined) return false;
+      entry.prot = prot;
     }
     return true;
   }

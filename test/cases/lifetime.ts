@@ -159,6 +159,17 @@ export const lifetimeCases = [
     write(At.DATA, 1),
   ),
   defineCase(
+    'fork: the first thing that the child does is to touch a hole, which becomes a page that waits for EACCEPT',
+    ready(),
+    step('fork'),
+    touch(At.HOLE, 'w', '0'),
+    read(At.HOLE, 'SIGSEGV-EPCM'),
+    accept(At.HOLE, 0x20b),
+    read(At.HOLE, '0'),
+    step('exit'),
+    read(At.HOLE, '0'),
+  ),
+  defineCase(
     'fork of a fork',
     ready(),
     step('fork'),

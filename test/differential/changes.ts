@@ -29,16 +29,8 @@ function range(world: World, choices: Choices): Range | undefined {
   const odd = [At.TCS, At.CODE, At.SSA, Place.HOLE + PAGE, 0x1_f000].map((offset) => file.base + offset);
   const start = spare.length === 0 || choices.rarely(4) ? choices.pick(odd)! : choices.pick(spare)!;
   const pages = choices.pick([1, 1, 2, 3, 8]);
-  // What a thread that is inside needs to leave: hardware interrupts it at once, here it goes on.
-  if (world.spinsInside(file) && isOfThreads(world, file, start, pages)) return undefined;
+  if (world.isInUse(file, start, pages)) return undefined;
   return { fd, file, start, pages };
-}
-
-function isOfThreads(world: World, file: EnclaveFile, start: number, pages: number): boolean {
-  const tcses = world.pages(file, TCS);
-  return Array.from({ length: pages }, (_, index) => start + index * PAGE).some(
-    (page) => world.isSaveArea(file, page) || tcses.includes(page),
-  );
 }
 
 /** Offset and length, which the driver may dislike, too. */

@@ -10,6 +10,11 @@ const SHARED_FIXED = 0x11;
 const MAYMOVE_FIXED = 3;
 const prots = [RW, R, RX, RWX, 0, 4, 2] as const;
 
+interface Range {
+  readonly start: number;
+  readonly length: number;
+}
+
 /** Where files are mapped that are no enclave yet. */
 const NO_ENCLAVE = BASE + 0x7_0000_0000;
 
@@ -17,7 +22,12 @@ const NO_ENCLAVE = BASE + 0x7_0000_0000;
  * A range of pages: of a mapping of the file or a part of it, or in or near its enclave, mapped or not. One enclave is
  * never mapped within the ELRANGE of another, where threads inside could tell them apart, but not here.
  */
-function range(world: World, choices: Choices, file: EnclaveFile | undefined): { start: number; length: number } {
+function range(world: World, choices: Choices, file: EnclaveFile | undefined): Range | undefined {
+  const { start, length } = anyRange(world, choices, file);
+  return file !== undefined && world.isInUse(file, start, length / PAGE) ? undefined : { start, length };
+}
+
+function anyRange(world: World, choices: Choices, file: EnclaveFile | undefined): Range {
   const vmas = world.process.mm.vmas().filter(({ fileId }) => fileId === file?.id);
   if (vmas.length > 0 && !choices.rarely(3)) {
     const { startPage, endPage } = choices.pick(vmas)!;
@@ -47,7 +57,9 @@ function mmap(world: World, choices: Choices): void {
   const fd = choices.pick(world.enclaveFds());
   if (fd === undefined) return;
   const file = world.process.enclave(fd);
-  const { start, length } = range(world, choices, file);
+  const at = range(world, choices, file);
+  if (at === undefined) return;
+  const { start, length } = at;
   const others = world.process.mm.vmas().filter(({ fileId }) => fileId !== file.id);
   if (others.some(({ startPage }) => Math.abs(startPage * PAGE - start) <= SIZE)) return;
   const flags = choices.usually(SHARED_FIXED, [0x12, 0x13, 0x10_0001], 6);
@@ -58,12 +70,16 @@ function mmap(world: World, choices: Choices): void {
 const anyFile = (world: World, choices: Choices) => choices.pick([...world.process.mm.enclaves()]);
 
 function mprotect(world: World, choices: Choices): void {
-  const { start, length } = range(world, choices, anyFile(world, choices));
+  const at = range(world, choices, anyFile(world, choices));
+  if (at === undefined) return;
+  const { start, length } = at;
   world.do(`mprotect ${hex(start)} ${hex(length)} ${choices.pick(prots)}`);
 }
 
 function munmap(world: World, choices: Choices): void {
-  const { start, length } = range(world, choices, anyFile(world, choices));
+  const at = range(world, choices, anyFile(world, choices));
+  if (at === undefined) return;
+  const { start, length } = at;
   world.do(`munmap ${hex(start)} ${hex(length)}`);
 }
 
@@ -71,6 +87,7 @@ function mremap(world: World, choices: Choices): void {
   const file = anyFile(world, choices);
   const from = range(world, choices, file);
   const to = range(world, choices, file);
+  if (from === undefined || to === undefined) return;
   const length = choices.usually(from.length, [from.length + PAGE, PAGE]);
   world.do(`mremap ${hex(from.start)} ${hex(from.length)} ${hex(length)} ${MAYMOVE_FIXED} ${hex(to.start)}`);
 }
@@ -79,7 +96,9 @@ function mremap(world: World, choices: Choices): void {
 const advice = [0, 1, 2, 3, 4, 8, 9, 10, 11, 16, 17, 18, 19, 20, 21, 22, 23, 999] as const;
 
 function madvise(world: World, choices: Choices): void {
-  const { start, length } = range(world, choices, anyFile(world, choices));
+  const at = range(world, choices, anyFile(world, choices));
+  if (at === undefined) return;
+  const { start, length } = at;
   world.do(`madvise ${hex(start)} ${hex(length)} ${choices.pick(advice)}`);
 }
 

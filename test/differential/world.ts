@@ -7,7 +7,7 @@ import { typeOf } from '../../src/kernel/page-table.ts';
 import type { Layout, ValuesOf } from '../../src/lib/layout.ts';
 import { addressOf, pageOf } from '../../src/lib/units.ts';
 import type { VirtualProcess } from '../../src/virtual/process.ts';
-import { At, defineCase, hex, Memory, step, type Step } from '../cases/language.ts';
+import { At, defineCase, hex, Memory, PAGE, step, type Step } from '../cases/language.ts';
 import { VirtualRun, type RunOptions } from '../cases/virtual.ts';
 import { signingKey } from '../model/processor/enclave.ts';
 
@@ -115,8 +115,19 @@ export class World {
     );
   }
 
-  /** Whether some process has a second thread in the enclave. */
-  spinsInside(file: EnclaveFile): boolean {
+  /**
+   * Whether a thread that is inside needs such a page to leave: hardware interrupts it when that is taken away, here
+   * it goes on.
+   */
+  isInUse(file: EnclaveFile, start: number, pages: number): boolean {
+    if (!this.#spinsInside(file)) return false;
+    const tcses = this.pages(file, PageType.TCS);
+    return Array.from({ length: pages }, (_, index) => start + index * PAGE).some(
+      (page) => this.isSaveArea(file, page) || tcses.includes(page),
+    );
+  }
+
+  #spinsInside(file: EnclaveFile): boolean {
     return this.run.living.some((number) => {
       const tcs = this.run.spinsIn(number);
       return tcs !== undefined && file.created && file.isInElrange(tcs);
