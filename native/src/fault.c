@@ -69,8 +69,9 @@ void on_memory_signal(struct slot *slot, int signal, siginfo_t *info, ucontext_t
 		leave_by_exception(slot, uc, VECTOR_UD, 0, 0);
 		return;
 	}
-	/* With SGX in the processor but not for us, ENCLU is #GP or #PF, not #UD. */
-	if (signal == 11 && on_enclu(slot, uc))
+	/* With SGX in the processor but not for us, ENCLU is #GP or #PF, not #UD. It was not fetched if that is what failed. */
+	bool fetching = regs->trapno == VECTOR_PF && (regs->err & PF_ERROR_I);
+	if (signal == 11 && !fetching && on_enclu(slot, uc))
 		return;
 	if (regs->trapno == VECTOR_PF && (is_enclave_range(address, 1) || in_elrange(slot, address))) {
 		on_enclave_page(slot, signal, info, uc);

@@ -147,6 +147,16 @@ const codeCases = [
     fault(`SIGSEGV code 1 vector 14 error 0x14 at ${at(At.SSA + 6 * PAGE)}`),
   ),
   defineCase(
+    'a leaf is not executed any more where its code cannot be fetched',
+    ready(),
+    munmap(At.SSA + 3 * PAGE, PAGE),
+    enter(Do.EACCEPT, At.SSA + 3 * PAGE, BASE + At.DATA, 'SIGSEGV'),
+    fault(`SIGSEGV code 1 vector 14 error 0x4 at ${at(At.SSA + 3 * PAGE)}`),
+    mprotect(At.CODE, PAGE, R),
+    resume('SIGSEGV'),
+    fault(`SIGSEGV code 2 vector 14 error 0x15 at ${at(At.CODE)}`),
+  ),
+  defineCase(
     'code that goes where no page is, before INIT',
     built(),
     init(),
