@@ -196,14 +196,14 @@ export abstract class VirtualAddressSpace {
     if (fixed) this.#unmap(target, newBytes);
     if (newBytes < oldBytes) this.#unmap(address + newBytes, oldBytes - newBytes);
     if (!fixed && newBytes <= oldBytes) return address;
-    const prot = this.#native.get(oldStart);
     const [start, end] = pages(target, newBytes);
     const result = this.mm.mremap(oldStart, Math.min(oldEnd, oldStart + end - start), start, end);
     const args = () => ({ ...place(address, oldBytes), newAddress: hex(target), newLength: hex(newBytes) });
     this.#said('mremap', args, result.kind === 'errno' ? this.refused(result) : 0);
     if (result.kind === 'errno') return -result.errno;
     this.#native.delete(oldStart, oldEnd);
-    if (prot !== undefined) this.#native.set(start, end, prot);
+    // Whatever the rights of the pages at the old place were.
+    this.#native.set(start, end, this.mm.vmaAt(start)!.prot);
     this.#settle();
     return target;
   }

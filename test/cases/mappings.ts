@@ -135,6 +135,13 @@ const mremapCases = [
     read(At.DATA, '0'),
   ),
   defineCase(
+    'mremap: what the page at the old place allowed does not matter at the new one',
+    ready(),
+    move(At.TCS, PAGE, PAGE, MAYMOVE_FIXED, BASE + At.DATA),
+    mmap(At.TCS, PAGE, RW),
+    write(At.DATA, 5),
+  ),
+  defineCase(
     'mremap: a moved mapping is of the pages at its new addresses',
     ready(),
     write(At.DATA, 1),

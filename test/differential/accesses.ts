@@ -1,6 +1,7 @@
 /** Moves that use enclave memory: from outside, from inside, and by the ENCLU leaves that enclave code has. */
 import { Enclu, PageType } from '../../src/abi/sgx-arch.ts';
 import type { EnclaveFile } from '../../src/kernel/enclave.ts';
+import { maxProtOf } from '../../src/kernel/page-table.ts';
 import { addressOf, pageOf } from '../../src/lib/units.ts';
 import { At, Do, hex, Memory, PAGE, PT_REG, R, RW, RWX, RX } from '../cases/language.ts';
 import { Place } from './build.ts';
@@ -19,9 +20,11 @@ const Operand = {
   REPORT: At.DATA + PAGE + 0x600,
 } as const;
 
-/** A TCS of an enclave mapped here, mostly. */
-export function threadOf(world: World, choices: Choices, file?: EnclaveFile): Thread | undefined {
-  return choices.pick(world.tcses().filter((tcs) => file === undefined || tcs.file === file));
+/** A TCS of an enclave mapped here, mostly one with a free frame. */
+export function threadOf(world: World, choices: Choices): Thread | undefined {
+  const tcses = world.tcses();
+  const free = tcses.filter((tcs) => world.hasFreeFrame(tcs));
+  return choices.pick(free.length === 0 || choices.rarely(6) ? tcses : free);
 }
 
 /** EENTER with registers, by ENCLU or by the vDSO function. What the enclave said, or the fault. */
@@ -72,10 +75,19 @@ function access(world: World, choices: Choices): void {
   if (what === Do.EXEC && !WORDS.includes((address % PAGE) as (typeof WORDS)[number])) return;
   const gives = enterTo(world, choices, tcs, what, address, choices.pick([0x5500_0000, 0x66_00c3, 0]));
   if (!gives.startsWith('SIG') && !gives.startsWith('exc')) return;
-  if (choices.rarely(2)) return;
-  const page = addressOf(pageOf(address));
-  if (choices.rarely(2)) world.do(`mprotect ${hex(page)} ${hex(PAGE)} ${choices.pick([RW, R, RX, RWX])}`);
+  if (choices.rarely(4)) return;
+  mend(world, choices, tcs.file, address);
   resumeAt(world, choices, tcs.address);
+}
+
+/** Maps the page with the rights that it has, mostly. */
+function mend(world: World, choices: Choices, file: EnclaveFile, address: number): void {
+  const page = addressOf(pageOf(address));
+  const entry = file.pages.get(pageOf(address));
+  const prot = choices.usually(entry === undefined ? RW : maxProtOf(entry.flags), [RW, R, RX, RWX]);
+  const fd = world.enclaveFds().find((one) => world.process.enclave(one) === file);
+  if (world.process.mm.vmaAt(pageOf(address)) !== undefined) world.do(`mprotect ${hex(page)} ${hex(PAGE)} ${prot}`);
+  else if (fd !== undefined && file.isInElrange(page)) world.do(`mmap ${hex(page)} ${hex(PAGE)} ${prot} 0x11 ${fd} 0`);
 }
 
 function resumeAt(world: World, choices: Choices, tcs: number): void {
@@ -83,8 +95,21 @@ function resumeAt(world: World, choices: Choices, tcs: number): void {
   world.mayFault(isByVdso(world, choices, tcs) ? `call 3 ${hex(tcs)} 0 0 0 0` : `resume ${hex(tcs)}`);
 }
 
-function resume(world: World, choices: Choices): void {
+/** A write that is interrupted, perhaps by another entry meanwhile, and goes on. */
+function interrupted(world: World, choices: Choices): void {
   const tcs = threadOf(world, choices);
+  if (tcs === undefined) return;
+  const page = tcs.file.base + choices.pick([At.DATA, At.DATA2, Place.EXECUTABLE, Place.HOLE]);
+  world.do(`mprotect ${hex(page)} ${hex(PAGE)} ${choices.pick([R, 0])}`);
+  enterTo(world, choices, tcs, Do.WRITE, page + choices.pick(WORDS), choices.pick([0x77_0000, 0x88_00c3]));
+  if (choices.rarely(3)) enterTo(world, choices, tcs, Do.READ, tcs.file.base + At.READ_ONLY + WORDS[0], 0);
+  if (choices.rarely(8)) enterTo(world, choices, tcs, Do.LEAF | Enclu.EDECCSSA, 0, 0);
+  world.do(`mprotect ${hex(page)} ${hex(PAGE)} ${RW}`);
+  resumeAt(world, choices, tcs.address);
+}
+
+function resume(world: World, choices: Choices): void {
+  const tcs = choices.pick(world.tcses());
   if (tcs !== undefined) resumeAt(world, choices, tcs.address);
 }
 
@@ -110,7 +135,8 @@ export function accept(
   secInfoFlags: number,
   { copyOf }: { readonly copyOf?: number } = {},
 ): void {
-  const tcs = choices.pick(world.tcses().filter((one) => one.file === file && one.address !== page));
+  const others = world.tcses().filter((one) => one.file === file && one.address !== page);
+  const tcs = others.find((one) => world.hasFreeFrame(one)) ?? choices.pick(others);
   if (tcs === undefined) return;
   const secInfo = file.base + Operand.SECINFO;
   enterTo(
@@ -194,12 +220,12 @@ function spin(world: World, choices: Choices): void {
 export function sumEverything(world: World): void {
   const plain = new Choices([]);
   for (const file of world.enclaves()) {
-    const tcs = world.tcses().find((one) => one.file === file);
+    const tcs = world.tcses().find((one) => one.file === file && world.hasFreeFrame(one));
     if (tcs === undefined) continue;
     for (const page of world.pages(file, PageType.REG).slice(0, 20)) {
       const [start, end] = world.isSaveArea(file, page) ? [0x800, 0xc00] : [0, PAGE];
       const gave = enterTo(world, plain, tcs, Do.SUM, page + start, (end - start) / 8);
-      if (gave.startsWith('SIG')) break;
+      if (gave.startsWith('SIG') || gave.startsWith('exc')) break;
     }
   }
 }
@@ -207,6 +233,7 @@ export function sumEverything(world: World): void {
 export const accessMoves = {
   touch: { weight: 6, move: touch },
   access: { weight: 14, move: access },
+  interrupted: { weight: 4, move: interrupted },
   resume: { weight: 3, move: resume },
   enterOdd: { weight: 1, move: enterOdd },
   acceptOdd: { weight: 3, move: acceptOdd },

@@ -37,7 +37,7 @@ export const Place = {
   MANY: 0x2_0000,
 } as const;
 const Source = { TCS2: 0x2000_5000, PATTERN: 0x2000_6000, PATTERN2: 0x2000_7000 } as const;
-const MANY_PAGES = 40;
+const MANY_PAGES = 32;
 
 /** Each its own place, so that they can be mapped beside each other. */
 const bases = [BASE, BASE + 0x1_0000_0000, BASE + 0x2_0000_0000] as const;
@@ -140,23 +140,25 @@ function enclave(world: World, choices: Choices): void {
   const omitted = choices.usually(undefined, usualPages, 10);
   const flags = choices.rarely(8) ? 0n : 1n;
   for (const group of usualPages) if (group !== omitted) addGroup(world, fd, group, flags);
-  if (choices.rarely(4)) many(world, fd);
+  const lots = Math.min(choices.below(6), (size - Place.MANY) / (MANY_PAGES * PAGE));
+  for (let lot = 0; lot < lots; lot++) many(world, fd, lot);
   if (!choices.rarely(10)) init(world, fd, world.process.enclave(fd));
   const ending = choices.below(12);
   if (ending === 11) return;
   for (const { offset, pages, prot } of usualPages) map(offset, pages * PAGE, prot);
-  map(Place.HOLE, Math.min(size, 2 * Place.MANY) - Place.HOLE, choices.pick([RW, RWX, RWX, R]));
+  map(Place.HOLE, Place.MANY - Place.HOLE, choices.pick([RW, RWX, RWX, R]));
+  if (size > Place.MANY) map(Place.MANY, Math.min(size, 8 * Place.MANY) - Place.MANY, choices.usually(RW, [RWX, R]));
   if (choices.rarely(4)) world.do(`close ${fd}`);
 }
 
 /** Enough to have others evicted where EPC is small. */
-function many(world: World, fd: number): void {
-  addGroup(world, fd, { offset: Place.MANY, kind: PT_REG | RW, pages: MANY_PAGES, src: Memory.ZEROS, prot: RW }, 0n);
+function many(world: World, fd: number, lot: number): void {
+  addGroup(world, fd, { offset: Place.MANY + lot * MANY_PAGES * PAGE, kind: PT_REG | RW, pages: MANY_PAGES, src: Memory.ZEROS, prot: RW }, 0n);
 }
 
 function addMany(world: World, choices: Choices): void {
-  const fd = choices.pick(world.enclaveFds());
-  if (fd !== undefined) many(world, fd);
+  const fd = unfinished(world, choices);
+  if (fd !== undefined) many(world, fd, choices.below(4));
 }
 
 const secsWithOneWrong: readonly ValuesOf<typeof Secs>[] = [
@@ -186,8 +188,19 @@ function createOdd(world: World, choices: Choices): void {
   create(world, fd, { ...secs, ...choices.pick(secsWithOneWrong) });
 }
 
+/** An enclave that takes pages, mostly. */
+function unfinished(world: World, choices: Choices): number | undefined {
+  const fds = world.enclaveFds();
+  const open = fds.filter((fd) => world.process.enclave(fd).created && !world.process.enclave(fd).initialized);
+  if (open.length > 0 && !choices.rarely(6)) return choices.pick(open);
+  if (choices.rarely(3)) return choices.pick(fds);
+  const fd = openDevice(world, choices);
+  create(world, fd, { ...usualSecs, size: BigInt(choices.pick(sizes)), baseAddr: BigInt(choices.pick(bases)) });
+  return fd;
+}
+
 function addOdd(world: World, choices: Choices): void {
-  const fd = choices.pick(world.enclaveFds());
+  const fd = unfinished(world, choices);
   if (fd === undefined) return;
   const file = world.process.enclave(fd);
   const pages = choices.usually(choices.pick([1, 2, 3]), [0, 56]);

@@ -25,8 +25,8 @@ function range(world: World, choices: Choices): Range | undefined {
   const fd = choices.pick(world.enclaveFds().filter((one) => world.process.enclave(one).created));
   if (fd === undefined) return undefined;
   const file = world.process.enclave(fd);
-  const spare = world.pages(file).filter((page) => page >= file.base + At.DATA && !world.isSaveArea(file, page));
-  const odd = [At.TCS, At.CODE, At.SSA, Place.HOLE + PAGE, 0x1_f000].map((offset) => file.base + offset);
+  const spare = world.pages(file).filter((page) => page >= file.base + At.READ_ONLY && !world.isSaveArea(file, page));
+  const odd = [At.DATA, At.TCS, At.CODE, At.SSA, Place.HOLE + PAGE, 0x1_f000].map((offset) => file.base + offset);
   const start = spare.length === 0 || choices.rarely(4) ? choices.pick(odd)! : choices.pick(spare)!;
   const pages = choices.pick([1, 1, 2, 3, 8]);
   if (world.isInUse(file, start, pages)) return undefined;
@@ -90,7 +90,7 @@ function trim(world: World, choices: Choices): void {
   for (let page = 0; page < at.pages && !choices.rarely(6); page++) {
     accept(world, choices, at.file, at.start + page * PAGE, (TRIM << 8) | MODIFIED);
   }
-  if (!choices.rarely(3)) remove(world, at, choices);
+  if (!choices.rarely(6)) remove(world, at, choices);
 }
 
 /** A page that grows where nothing is: by a touch from outside, by EACCEPT itself or by EACCEPTCOPY. */

@@ -88,6 +88,8 @@ function mremap(world: World, choices: Choices): void {
   const from = range(world, choices, file);
   const to = range(world, choices, file);
   if (from === undefined || to === undefined) return;
+  // Not at one go: a thread that is inside may see the moment between.
+  if (file !== undefined && world.spinsInside(file)) return;
   const length = choices.usually(from.length, [from.length + PAGE, PAGE]);
   world.do(`mremap ${hex(from.start)} ${hex(from.length)} ${hex(length)} ${MAYMOVE_FIXED} ${hex(to.start)}`);
 }

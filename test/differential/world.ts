@@ -1,5 +1,5 @@
 /** What a program is made on: virtual processes that have run it so far, which know what there is to choose from. */
-import { PageType } from '../../src/abi/sgx-arch.ts';
+import { PageType, Tcs } from '../../src/abi/sgx-arch.ts';
 import { enclaveIoctls } from '../../src/abi/sgx-uapi.ts';
 import { signSigStruct, type SigStructBody } from '../../src/formats/sigstruct.ts';
 import { EnclaveFile } from '../../src/kernel/enclave.ts';
@@ -120,18 +120,29 @@ export class World {
    * it goes on.
    */
   isInUse(file: EnclaveFile, start: number, pages: number): boolean {
-    if (!this.#spinsInside(file)) return false;
+    if (!this.spinsInside(file)) return false;
     const tcses = this.pages(file, PageType.TCS);
     return Array.from({ length: pages }, (_, index) => start + index * PAGE).some(
       (page) => this.isSaveArea(file, page) || tcses.includes(page),
     );
   }
 
-  #spinsInside(file: EnclaveFile): boolean {
+  /** Whether some process has a second thread in the enclave. */
+  spinsInside(file: EnclaveFile): boolean {
     return this.run.living.some((number) => {
       const tcs = this.run.spinsIn(number);
       return tcs !== undefined && file.created && file.isInElrange(tcs);
     });
+  }
+
+  /** Whether the TCS can be entered, as far as its frames go; not said of one that was evicted. */
+  hasFreeFrame({ file, address }: Place): boolean {
+    const { contents } = this.run.machine;
+    if (file.secs === undefined || !contents.has(file.secs, pageOf(address))) return false;
+    const bytes = new Uint8Array(Tcs.sizeBytes);
+    contents.read(file.secs, pageOf(address), 0, bytes);
+    const { cssa, nssa } = Tcs.decode(bytes);
+    return cssa < nssa;
   }
 
   /** A SIGSTRUCT for what was built so far. */
