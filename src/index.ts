@@ -13,7 +13,7 @@ import { enclaveIoctls } from './abi/sgx-uapi.ts';
 
 export { VirtualMachine as Machine, type VirtualMachineOptions as MachineOptions } from './virtual/machine.ts';
 export { VirtualProcess as Process } from './virtual/process.ts';
-export type { Access, Touched } from './virtual/address-space.ts';
+export type { Access, Touched } from './virtual/touched.ts';
 export { VirtualThreadRunner as Thread, explainLeft, type Left } from './virtual/thread.ts';
 export { Enclave, PageKind, tcsPage } from './virtual/enclave.ts';
 export type { EnclaveContents, EnclaveOptions, RangeResult } from './virtual/enclave.ts';

@@ -14,27 +14,16 @@ import type { PlainRecord } from '../lib/plain.ts';
 import {
   addressOf,
   isPageAligned,
+  linPage,
   PAGE_SIZE_BYTES,
   pageOf,
   USER_ADDRESS_END,
-  linPage,
   type LinPage,
 } from '../lib/units.ts';
 import type { TraceEvent } from '../trace/events.ts';
 import type { VirtualMachine } from './machine.ts';
 import { VirtualMemory } from './memory.ts';
-
-export type Access = 'read' | 'write' | 'exec';
-/** What a program sees of an access: done, or the exception. */
-export type Touched =
-  | { readonly kind: 'ok' }
-  /** Enclave memory from outside: reads give ones, writes are lost. */
-  | { readonly kind: 'abort-page' }
-  | { readonly kind: 'fault'; readonly vector: number; readonly errorCode: number; readonly address: number }
-  /** SIGBUS: the driver could not bring the page. */
-  | { readonly kind: 'bus' }
-  /** Nothing is mapped there. */
-  | { readonly kind: 'unmapped' };
+import type { Access, Touched } from './touched.ts';
 
 /** More tries than that are a livelock. */
 const MAX_TRIES = 50;
@@ -44,7 +33,6 @@ const MAPPINGS_START = 0x7e00_0000_0000;
 const ONES = 0xff;
 const { P, W, U } = PageFaultError.bit;
 const { MAP_FIXED, MAP_FIXED_NOREPLACE, MAP_ANONYMOUS } = MapFlags.bit;
-const existingAdvice: ReadonlySet<number> = new Set(Object.values(Madvise));
 const { MREMAP_MAYMOVE, MREMAP_FIXED } = MremapFlags.bit;
 
 export abstract class VirtualAddressSpace {
@@ -215,8 +203,7 @@ export abstract class VirtualAddressSpace {
   /** EINVAL, ENODEV, EACCES, as `Mm.madvise` says; ENOMEM: a hole, behind which it goes on. */
   madvise(address: number, lengthBytes: number, advice: number): number {
     if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
-    if (!existingAdvice.has(advice))
-      return this.refuse('EINVAL', 'the advice exists', 'a number of MADV_', `${advice}`);
+    if (!adviceNames.has(advice)) return this.refuse('EINVAL', 'the advice exists', 'a number of MADV_', `${advice}`);
     const [start, end] = pages(address, lengthBytes);
     const ret = this.#advise(start, end, advice);
     if (!this.#hasEnclave(start, end)) return ret;

@@ -14,7 +14,7 @@ import { eresume } from '../processor/enclu/eresume.ts';
 import type { VirtualThread } from '../processor/enclu/virtual-thread.ts';
 import { outcomeOf, type TraceEvent } from '../trace/events.ts';
 import { spin, type EnclaveCode, type Instruction, type RunningCode } from './code.ts';
-import type { Access } from './address-space.ts';
+import type { Access } from './touched.ts';
 import type { VirtualProcess } from './process.ts';
 
 /** How enclave code is left. */

@@ -1,7 +1,7 @@
 /** What a program hears of a fault: the signal that Linux sends, or what the vDSO function reports. */
 import { PageFaultError, Vector } from '../../src/abi/x86.ts';
 import { pageOf } from '../../src/lib/units.ts';
-import type { Access, Touched } from '../../src/virtual/address-space.ts';
+import type { Access, Touched } from '../../src/virtual/touched.ts';
 import type { VirtualProcess } from '../../src/virtual/process.ts';
 import type { Left } from '../../src/virtual/thread.ts';
 import { hex } from './language.ts';

@@ -61,6 +61,7 @@ function touch(world: World, choices: Choices): void {
   const file = choices.pick(world.enclaves());
   if (file === undefined) return;
   const address = addressIn(world, choices, file);
+  if (world.showsEviction && file.pages.has(pageOf(address))) return;
   if (choices.rarely(2)) world.mayFault(`touch ${hex(address)} w`);
   else world.mayFault(`touch ${hex(address)} r`);
 }

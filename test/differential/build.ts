@@ -153,7 +153,12 @@ function enclave(world: World, choices: Choices): void {
 
 /** Enough to have others evicted where EPC is small. */
 function many(world: World, fd: number, lot: number): void {
-  addGroup(world, fd, { offset: Place.MANY + lot * MANY_PAGES * PAGE, kind: PT_REG | RW, pages: MANY_PAGES, src: Memory.ZEROS, prot: RW }, 0n);
+  addGroup(
+    world,
+    fd,
+    { offset: Place.MANY + lot * MANY_PAGES * PAGE, kind: PT_REG | RW, pages: MANY_PAGES, src: Memory.ZEROS, prot: RW },
+    0n,
+  );
 }
 
 function addMany(world: World, choices: Choices): void {

@@ -8,7 +8,7 @@ import { changeMoves } from './changes.ts';
 import { Choices, programs, type Move } from './choices.ts';
 import { mappingMoves } from './mappings.ts';
 import { capacity, endEverything, processMoves } from './processes.ts';
-import { World } from './world.ts';
+import { SMALL_EPC_PAGES, World } from './world.ts';
 
 interface MoveMaker {
   readonly weight: number;
@@ -24,8 +24,6 @@ const moves: Readonly<Record<string, MoveMaker>> = {
 };
 
 const MAX_MOVES = 40;
-/** Where this many enclaves can be created, `capacity` is a quick step. */
-const SMALL_EPC_PAGES = 1024;
 
 export const programMoves: fc.Arbitrary<Move[]> = programs(
   Object.fromEntries(Object.entries(moves).map(([name, { weight }]) => [name, weight])),

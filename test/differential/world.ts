@@ -14,6 +14,8 @@ import { signingKey } from '../model/processor/enclave.ts';
 const { numbers } = enclaveIoctls;
 /** Two pages for each of three TCSs. */
 const SSA_PAGES = 6;
+/** Not enough for every program. */
+export const SMALL_EPC_PAGES = 1024;
 const FIRST_FD = 100;
 const LAST_FD = 115;
 /** What `fork` gives in real processes, too. */
@@ -32,8 +34,12 @@ export class World {
   /** TCSs with a frame whose registers were lost with their thread. */
   readonly lost = new Set<number>();
 
+  /** Without keys a page reads otherwise from outside while it is evicted, and which are depends on earlier programs. */
+  readonly showsEviction: boolean;
+
   constructor(options: RunOptions) {
     this.run = new VirtualRun(options);
+    this.showsEviction = options.hasKeys === false && options.epcPages <= SMALL_EPC_PAGES;
     for (const one of defineCase('').steps) this.do(one.run);
   }
 

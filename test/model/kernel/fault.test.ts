@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 
 import { Enclu, PageType } from '../../../src/abi/sgx-arch.ts';
 import { pageOf } from '../../../src/lib/units.ts';
-import type { Access } from '../../../src/virtual/address-space.ts';
+import type { Access } from '../../../src/virtual/touched.ts';
 import { created, opened, PAGE, ready, type Opened } from '../devices/support.ts';
 import { At, FIXED, BASE, ENCLAVE_SIZE_BYTES, VirtualEnclave } from '../../support/virtual-enclave.ts';
 import { VirtualMachine } from '../../../src/virtual/machine.ts';
