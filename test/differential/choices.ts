@@ -1,6 +1,6 @@
 /**
  * A generated program is a list of moves, each a name and numbers by which the move chooses among what there is when its
- * turn comes. So most of what is chosen makes sense, and a shorter list is a program, too: fast-check can shrink it.
+ * turn comes. So most of what is chosen makes sense.
  */
 import * as fc from 'fast-check';
 

@@ -1,16 +1,10 @@
-/** Generated programs on virtual processes and on real ones, what differs, and the smallest program that still does. */
+/** Generated programs on virtual processes and on real ones, and what differs. */
 import { readFileSync } from 'node:fs';
-import * as fc from 'fast-check';
-import type { Case } from '../cases/language.ts';
 import { runReal } from '../cases/real.ts';
 import type { RunOptions } from '../cases/virtual.ts';
-import { caseOf, FIRST_MOVE, movesOf, programMoves } from './generate.ts';
-import type { Move } from './choices.ts';
-
-interface DiffMachine {
-  readonly cpu: string;
-  readonly epcPages: number;
-}
+import { firstDifference, type DiffMachine, type Difference } from './compare.ts';
+import { caseOf, movesOf } from './generate.ts';
+import { shrink } from './shrink.ts';
 
 /** Programs go round: with EPC for everything, with so little that pages are evicted, without SGX2. */
 const machines: readonly DiffMachine[] = [
@@ -21,20 +15,8 @@ const machines: readonly DiffMachine[] = [
 ];
 /** Programs in one process of the interpreter. */
 const BATCH = 200;
-const SHRINKING_MS = 120_000;
 
 const hasKeys = readFileSync('/proc/cpuinfo', 'latin1').includes(' ospke');
-
-export interface Difference {
-  readonly seed: number;
-  readonly machine: DiffMachine;
-  readonly program: Case;
-  /** Index of the first step that differs. */
-  readonly at: number;
-  readonly real: string;
-  /** What the step after it gave, which may say more. */
-  readonly next: string;
-}
 
 export interface Outcome {
   readonly programs: number;
@@ -84,29 +66,6 @@ export async function differ(
   return { ...total, differences };
 }
 
-function firstDifference(
-  program: Case,
-  outcomes: readonly string[],
-): Pick<Difference, 'at' | 'real' | 'next'> | undefined {
-  const at = program.steps.findIndex(({ gives }, index) => gives !== outcomes[index]);
-  return at < 0 ? undefined : { at, real: outcomes[at]!, next: outcomes[at + 1] ?? '' };
-}
-
 /** The smallest program found that still differs; undefined when it does not happen again. */
-export async function shrink(seed: number): Promise<Difference | undefined> {
-  const machine = machineOf(seed);
-  let smallest: Difference | undefined;
-  const attempt = async (moves: readonly Move[]): Promise<boolean> => {
-    const program = caseOf(`program ${seed}`, [FIRST_MOVE, ...moves], optionsOf(machine), true);
-    const real = await runReal({ name: '', ...machine, cases: [program] });
-    const difference = firstDifference(program, real.outcomes[0]!);
-    if (difference !== undefined) smallest = { seed, machine, program, ...difference };
-    return difference === undefined;
-  };
-  await fc.check(fc.asyncProperty(programMoves, attempt), {
-    seed,
-    numRuns: 1,
-    interruptAfterTimeLimit: SHRINKING_MS,
-  });
-  return smallest;
-}
+export const smallest = (difference: Difference): Promise<Difference | undefined> =>
+  shrink(difference, optionsOf(difference.machine));

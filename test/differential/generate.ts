@@ -25,13 +25,13 @@ const moves: Readonly<Record<string, MoveMaker>> = {
 
 const MAX_MOVES = 40;
 
-export const programMoves: fc.Arbitrary<Move[]> = programs(
+const programMoves: fc.Arbitrary<Move[]> = programs(
   Object.fromEntries(Object.entries(moves).map(([name, { weight }]) => [name, weight])),
   MAX_MOVES,
 );
 
 /** Without an enclave most moves find nothing to do. */
-export const FIRST_MOVE: Move = { name: 'enclave', numbers: [] };
+const FIRST_MOVE: Move = { name: 'enclave', numbers: [] };
 
 /** The moves of the program with this number, always the same. */
 export function movesOf(seed: number): Move[] {

@@ -5,7 +5,7 @@
  */
 import { parseArgs } from 'node:util';
 import { buildPrograms } from '../support/target-run.ts';
-import { differ, shrink } from './differ.ts';
+import { differ, smallest } from './differ.ts';
 import { described, summary, written } from './summary.ts';
 
 const { values } = parseArgs({
@@ -24,8 +24,8 @@ process.stderr.write('\n');
 for (const difference of outcome.differences) {
   console.log(described(difference));
   if (!values.shrink) continue;
-  const smallest = await shrink(difference.seed);
-  console.log(smallest === undefined ? 'it does not happen again' : written(smallest));
+  const found = await smallest(difference);
+  console.log(found === undefined ? 'it does not happen again' : written(found));
 }
 process.stdout.write(outcome.complaints);
 console.log(summary(outcome, seed));

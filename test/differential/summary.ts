@@ -1,5 +1,6 @@
 /** What a person reads. */
-import type { Difference, Outcome } from './differ.ts';
+import type { Difference } from './compare.ts';
+import type { Outcome } from './differ.ts';
 
 export function summary({ programs, steps, virtualMs, realMs, differences }: Outcome, seed: number): string {
   const rate = (ms: number) => `${Math.round((programs / ms) * 1000)} a second`;

@@ -1,6 +1,6 @@
 /** Programs that nobody wrote: virtual processes and real ones give the same, step by step. */
 import { beforeAll, expect, it } from 'vitest';
-import { differ, shrink } from '../differential/differ.ts';
+import { differ, smallest } from '../differential/differ.ts';
 import { described, summary, written } from '../differential/summary.ts';
 import { buildPrograms } from '../support/target-run.ts';
 
@@ -14,8 +14,8 @@ it('generated programs do the same in virtual and in real processes', async () =
   const outcome = await differ(SEED, PROGRAMS);
   console.log(summary(outcome, SEED));
   const [first] = outcome.differences;
-  const smallest = first === undefined ? undefined : await shrink(first.seed);
+  const found = first === undefined ? undefined : await smallest(first);
   const differences = outcome.differences.map(described).join('\n');
-  expect(`${differences}${smallest === undefined ? '' : `\n${written(smallest)}`}${outcome.complaints}`).toBe('');
+  expect(`${differences}${found === undefined ? '' : `\n${written(found)}`}${outcome.complaints}`).toBe('');
   expect(outcome.programs).toBe(PROGRAMS);
 }, 300_000);
