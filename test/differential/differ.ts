@@ -56,7 +56,7 @@ export async function differ(
       total.programs += cases.length;
       for (const [index, program] of cases.entries()) {
         total.steps += program.steps.length;
-        const difference = firstDifference(program, real.outcomes[index]!);
+        const difference = firstDifference(machine, program, real.outcomes[index]!);
         if (difference !== undefined) differences.push({ seed: here[index]!, machine, program, ...difference });
       }
       if (real.stderr !== '' || real.exitCode !== 0) total.complaints += `${real.stderr}exit code ${real.exitCode}\n`;

@@ -53,7 +53,7 @@ async function tryAll(
   const cases = lists.map((steps) => ({ title: program.title, steps: onVirtual(steps, options) }));
   const run = await runReal({ name: '', ...machine, cases });
   return cases.map((one, index) => {
-    const found = firstDifference(one, run.outcomes[index]!);
+    const found = firstDifference(machine, one, run.outcomes[index]!);
     if (found === undefined || found.real !== real || one.steps[found.at]!.gives !== gives) return undefined;
     return { seed, machine, program: one, ...found };
   });
