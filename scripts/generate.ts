@@ -15,6 +15,7 @@ import type { IoctlTable } from '../src/lib/ioctl.ts';
 import type { Layout } from '../src/lib/layout.ts';
 import { compatibilityDocument } from './compatibility.ts';
 import { fillIn } from './markdown.ts';
+import { injectTables } from './inject-tables.ts';
 import { traceTables } from './trace-tables.ts';
 import { constantsOf, constantsOfBits, renderHeader, upperSnake, type Constant, type Section } from './c-header.ts';
 
@@ -25,7 +26,8 @@ const stale: string[] = [];
 const files = [
   { path: 'native/include/layout.h', text: layoutHeader() },
   ...generatedHeaders(),
-  { path: 'docs/trace.md', text: fillIn(readFileSync(join(root, 'docs/trace.md'), 'utf8'), traceTables) },
+  filledIn('docs/trace.md', traceTables),
+  filledIn('docs/inject.md', injectTables),
   { path: 'docs/compatibility.md', text: compatibilityDocument() },
 ];
 for (const { path, text } of files) {
@@ -41,6 +43,10 @@ for (const { path, text } of files) {
 }
 for (const path of stale) console.error(`${path} is stale: run "npm run generate"`);
 if (stale.length > 0) process.exitCode = 1;
+
+function filledIn(path: string, parts: Readonly<Record<string, string>>): { path: string; text: string } {
+  return { path, text: fillIn(readFileSync(join(root, path), 'utf8'), parts) };
+}
 
 function layoutHeader(): string {
   const layouts = [...sgx.sgxLayouts, ...uapi.sgxUapiLayouts, ...Object.values<unknown>(stub).filter(isLayout)];

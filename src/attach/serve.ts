@@ -47,6 +47,7 @@ export async function serve({ order, gate, wakeUp, control, helper }: Service): 
   const machine: Machine = new Machine({
     profile: limitToHost(processorOf(order.description), hostXcr0()),
     epc: order.description.epc,
+    inject: order.description.inject,
     entropy: { fill: (bytes) => void randomFillSync(bytes) },
     fuses: fusesOf(order.identity),
     clock: () => performance.now(),
@@ -69,6 +70,7 @@ export async function serve({ order, gate, wakeUp, control, helper }: Service): 
   else desk.open(host);
   try {
     host.run();
+    for (const sentence of machine.unusedInjections()) complain(sentence);
   } finally {
     trace.flush();
   }

@@ -12,6 +12,7 @@ import {
   type MachineDescription,
 } from '../machine/description.ts';
 import { IdentityError } from '../machine/identity.ts';
+import { parseInjection } from '../machine/injection.ts';
 import { processorProfiles } from '../machine/profiles.ts';
 import { ExitCode } from './exit-codes.ts';
 
@@ -20,10 +21,17 @@ export interface MachineFlags {
   readonly cpu?: string;
   readonly epc?: readonly number[];
   readonly state?: string;
+  readonly inject?: readonly string[];
 }
 
 /** All of them. */
-export const machineOptions = (): Option[] => [machineOption(), cpuOption(), epcOption(), stateOption()];
+export const machineOptions = (): Option[] => [
+  machineOption(),
+  cpuOption(),
+  epcOption(),
+  stateOption(),
+  injectOption(),
+];
 
 const machineOption = (): Option => new Option('--machine <file>', 'a machine file, instead of the default machine');
 const cpuOption = (): Option =>
@@ -36,9 +44,17 @@ const epcOption = (): Option =>
 export const stateOption = (): Option =>
   new Option('--state <dir>', "where the identity is kept (default: $VITRINE_STATE_DIR, or the user's)");
 
-function epc(text: string): readonly number[] {
+const injectOption = (): Option =>
+  new Option(
+    '--inject <rule>',
+    'let a leaf or a function of the kernel fail as the rule says (docs/inject.md); may be given again and again',
+  ).argParser<readonly string[] | undefined>((text, before) => [...(before ?? []), checked(parseInjection, text).text]);
+
+const epc = (text: string): readonly number[] => checked(parseEpc, text);
+
+function checked<T>(parse: (text: string) => T, text: string): T {
   try {
-    return parseEpc(text);
+    return parse(text);
   } catch (error) {
     if (error instanceof DescriptionError) throw new InvalidArgumentError(error.message);
     throw error;
@@ -67,7 +83,12 @@ export async function describeMachine(
   const { cpu, features } =
     flags.cpu !== undefined || file === undefined ? { cpu: flags.cpu ?? DEFAULT_CPU, features: {} } : file;
   return {
-    description: { cpu, features, epc: flags.epc ?? file?.epc ?? parseEpc(DEFAULT_EPC) },
+    description: {
+      cpu,
+      features,
+      epc: flags.epc ?? file?.epc ?? parseEpc(DEFAULT_EPC),
+      inject: [...(file?.inject ?? []), ...(flags.inject ?? [])],
+    },
     state: flags.state ?? file?.state,
   };
 }

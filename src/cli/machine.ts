@@ -83,6 +83,7 @@ interface ShownMachine {
   /** As far as this host has what enclave code needs. */
   readonly here: ProcessorProfile;
   readonly epc: readonly number[];
+  readonly inject: readonly string[];
   readonly cpuid: readonly CpuidOverride[];
   readonly directory: string;
   /** undefined when the first run is still to make it. */
@@ -99,6 +100,7 @@ async function describe(flags: Parameters<typeof describeMachine>[0]): Promise<S
     profile,
     here,
     epc: description.epc,
+    inject: description.inject,
     cpuid: cpuidOverrides(here, epcSections(description.epc)),
     directory: place.directory,
     identity: identity && { fingerprint: fingerprintOf(identity), cpuSvn: identity.cpuSvn },
@@ -127,11 +129,12 @@ function processorAsJson(profile: ProcessorProfile): Record<string, unknown> {
   };
 }
 
-function asJson({ profile, here, epc, cpuid, directory, identity }: ShownMachine): unknown {
+function asJson({ profile, here, epc, inject, cpuid, directory, identity }: ShownMachine): unknown {
   return {
     ...processorAsJson(profile),
     xfrmOnThisHost: namesIn(Xfrm.format(here.xfrm)),
     epc,
+    inject,
     cpuid,
     state: directory,
     identity: identity ?? null,
@@ -152,7 +155,7 @@ function profileTable(profiles: readonly ProcessorProfile[]): string {
   return table([['PROCESSOR', 'SGX2', 'KSS', 'AEX-Notify', 'largest', 'XFRM'], ...rows]);
 }
 
-function asText({ profile, here, epc, cpuid, directory, identity }: ShownMachine): string {
+function asText({ profile, here, epc, inject, cpuid, directory, identity }: ShownMachine): string {
   const missing = profile.xfrm & ~here.xfrm;
   const facts = [
     ['processor', profile.name],
@@ -164,6 +167,7 @@ function asText({ profile, here, epc, cpuid, directory, identity }: ShownMachine
     ['MISCSELECT', MiscSelect.format(profile.miscSelect)],
     ['enclaves', `below 2^${profile.maxEnclaveSizeLog2_64} bytes, 2^${profile.maxEnclaveSizeLog2_32} in 32-bit mode`],
     ['EPC', epc.map(size).join(' and ')],
+    ['injected', inject.join(' and ')],
     ['identity', identity === undefined ? 'none yet: the first run makes it' : identity.fingerprint],
     ['CPUSVN', identity === undefined ? '' : String(identity.cpuSvn)],
     ['kept in', directory],

@@ -32,7 +32,8 @@ export const headerFields: Readonly<Record<keyof TraceHeader, string>> = {
   vitrine: 'the version that wrote it',
   format: 'the version of this format: 1',
   startedAt: 'when, ISO 8601',
-  machine: '`cpu`: the profile; `features`: what it has otherwise; `epc`: bytes of each section',
+  machine:
+    '`cpu`: the profile; `features`: what it has otherwise; `epc`: bytes of each section; `inject`: what was injected',
   command: 'the program and its arguments',
 };
 

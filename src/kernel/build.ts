@@ -16,7 +16,7 @@ import {
 import { SGX_ATTR_RESERVED_MASK, SGX_ATTR_UNPRIV_MASK, SGX_MISC_RESERVED_MASK } from '../abi/sgx-uapi.ts';
 import { isPowerOfTwo } from '../lib/bytes.ts';
 import { Errno } from '../lib/errno.ts';
-import { fail, ok, why, type Failure, type KernelResult } from '../lib/outcome.ts';
+import { fail, ok, why, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
 import { addressOf, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { eadd } from '../processor/encls/eadd.ts';
 import { ecreate } from '../processor/encls/ecreate.ts';
@@ -64,24 +64,22 @@ export function createEnclave(file: EnclaveFile, secsBytes: Uint8Array, signalPe
 }
 
 function makeSecs(
-  { kernel }: EnclaveFile,
+  file: EnclaveFile,
   sizeBytes: bigint,
   secsBytes: Uint8Array,
   signalPending: SignalPending,
 ): KernelResult<EpcIndex> {
+  const { kernel } = file;
   if (sizeBytes >= MAX_BACKING_BYTES) {
     return fail(
       Errno.EINVAL,
       why('the backing file is not too large', 'less than 2^63 bytes', `0x${sizeBytes.toString(16)}`),
     );
   }
-  const page = kernel.reclaimer.allocate(signalPending);
+  const page = kernel.reclaimer.allocate(file, undefined, signalPending);
   if (page.kind !== 'ok') return page;
-  const result = ecreate(
-    kernel.processor,
-    { linAddr: 0n, srcPage: secsBytes, secInfo: new Uint8Array(64), secs: 0n },
-    page.value,
-  );
+  const operands = { linAddr: 0n, srcPage: secsBytes, secInfo: new Uint8Array(64), secs: 0n };
+  const result = kernel.injections?.leaf('ECREATE', file) ?? ecreate(kernel.processor, operands, page.value);
   if (result.kind === 'ok') return page;
   kernel.epc.give(page.value);
   return fail(Errno.EIO, result.why);
@@ -111,7 +109,7 @@ export function addPage(
   signalPending: SignalPending,
 ): KernelResult {
   const { kernel } = file;
-  const target = kernel.reclaimer.allocate(signalPending);
+  const target = kernel.reclaimer.allocate(file, page, signalPending);
   if (target.kind !== 'ok') return target;
   const grown = file.grow(signalPending);
   if (grown.kind !== 'ok') {
@@ -141,12 +139,12 @@ function addTo(
   const bytes = source(page);
   if (bytes.kind !== 'ok') return bytes;
   const { kernel } = file;
-  const { processor } = kernel;
+  const { processor, injections } = kernel;
   const operands = { linAddr: addressOf(page), srcPage: bytes.value, secInfo: kind.secInfo, secs: file.secs! };
-  const added = eadd(processor, operands, target);
+  const added = injections?.leaf('EADD', file, page) ?? eadd(processor, operands, target);
   if (added.kind !== 'ok') return fail(Errno.EIO, added.why);
   if (kind.measure) {
-    const extended = eextendPage(processor, file.secs!, target, bytes.value);
+    const extended = injections?.leaf('EEXTEND', file, page) ?? eextendPage(processor, file.secs!, target, bytes.value);
     if (extended.kind !== 'ok') return fail(Errno.EIO, extended.why);
   }
   file.pages.add(page, kind.type, kind.maxProt, target);
@@ -168,11 +166,12 @@ export function* initEnclave(
 ): Generator<void, KernelResult> {
   const refused = checkPermitted(file) ?? checkDemands(file, sigStruct);
   if (refused) return refused;
-  const { processor } = file.kernel;
+  const { processor, injections } = file.kernel;
   // Whoever signed is the launch key's owner, so every signer is accepted.
   processor.lePubKeyHash.set(mrSigner(sigStruct));
   const token = new Uint8Array(EinitToken.sizeBytes);
-  let result = einit(processor, sigStruct, file.secs!, token);
+  const attempt = (): LeafResult => injections?.leaf('EINIT', file) ?? einit(processor, sigStruct, file.secs!, token);
+  let result = attempt();
   for (let tries = 1; result.kind === 'code' && result.code === SgxCode.SGX_UNMASKED_EVENT; tries++) {
     if (tries === SGX_EINIT_SPIN_COUNT * SGX_EINIT_SLEEP_COUNT) break;
     if (tries % SGX_EINIT_SPIN_COUNT === 0) {
@@ -182,7 +181,7 @@ export function* initEnclave(
         return fail(Errno.ERESTARTSYS, why('no signal is pending while EINIT is interrupted', 'none', 'one'));
       }
     }
-    result = einit(processor, sigStruct, file.secs!, token);
+    result = attempt();
   }
   if (result.kind === 'fault') return fail(Errno.EIO, result.why);
   if (result.kind === 'code') {

@@ -13,9 +13,12 @@ import { maxProtOf, typeOf } from './page-table.ts';
 import { loadPage } from './paging.ts';
 import { RWX } from './protection.ts';
 
-/** A failure with the SGX code that goes into `result`; 0 when the leaf was not reached or faulted. */
+/** What becomes of a page whose leaf was reached. */
 export interface ChangeFailure extends Failure {
+  /** The SGX code that goes into `result`; 0: none. */
   readonly code: number;
+  /** The leaf had done its work; what came after it failed. */
+  readonly changed: boolean;
 }
 export type ChangeResult = KernelResult | ChangeFailure;
 
@@ -25,7 +28,7 @@ const secInfos = new Map<number, Uint8Array>();
 
 /**
  * Leaves the page only those of its rights that are in `permissions`; the enclave has to EACCEPT.
- * EFAULT: no such page, or EMODPR refused (then with its code). EINVAL: not PT_REG.
+ * EFAULT: no such page, or EMODPR refused (then with its code). EINVAL: not PT_REG. EFAULT: ETRACK failed.
  */
 export function restrictPage(file: EnclaveFile, page: LinPage, permissions: number): ChangeResult {
   const loaded = load(file, page);
@@ -34,13 +37,13 @@ export function restrictPage(file: EnclaveFile, page: LinPage, permissions: numb
   if (type !== PageType.REG) {
     return fail(Errno.EINVAL, why('the page is PT_REG', 'PT_REG', `${pageTypeName(type)} at ${hex(page)}`));
   }
-  return finish(file, emodpr(file.kernel.processor, secInfo(permissions), loaded.value));
+  return refused(restrict(file, page, permissions, loaded.value)) ?? track(file);
 }
 
 /**
  * Makes the page a TCS, or trims it; the enclave has to EACCEPT.
  * EFAULT: no such page, or EMODT refused (then with its code). EINVAL: only PT_REG becomes PT_TCS, and only that or
- * PT_TCS becomes PT_TRIM. EPERM: a page to become a TCS was added without R or W.
+ * PT_TCS becomes PT_TRIM. EPERM: a page to become a TCS was added without R or W. EFAULT: ETRACK failed.
  */
 export function changePageType(file: EnclaveFile, page: LinPage, newType: PageType): ChangeResult {
   const loaded = load(file, page);
@@ -58,12 +61,20 @@ export function changePageType(file: EnclaveFile, page: LinPage, newType: PageTy
       why('a page that becomes a TCS was added with R and W', 'R and W', `rights ${maxProt} at ${hex(page)}`),
     );
   }
-  const changed = finish(file, emodt(file.kernel.processor, secInfo(newType << 8), loaded.value));
-  if (changed.kind !== 'ok') return changed;
+  const { processor, injections } = file.kernel;
+  if (newType === PageType.TCS) {
+    const busy = injections?.errno('unmark', file, page);
+    if (busy) return fail(Errno.EAGAIN, busy.why);
+  }
+  const notChanged = refused(
+    injections?.leaf('EMODT', file, page) ?? emodt(processor, secInfo(newType << 8), loaded.value),
+  );
+  if (notChanged) return notChanged;
   // A TCS is never anything else again, but the kernel itself sees it as RW.
   if (newType === PageType.TCS) file.pages.setMaxProt(page, RW);
-  file.pages.setType(page, newType);
-  return changed;
+  const tracked = track(file);
+  if (tracked.kind === 'ok') file.pages.setType(page, newType);
+  return tracked;
 }
 
 /**
@@ -77,14 +88,16 @@ export function removePage(file: EnclaveFile, page: LinPage): ChangeResult {
   if (type !== PageType.TRIM) {
     return fail(Errno.EPERM, why('the page is PT_TRIM', 'PT_TRIM', `${pageTypeName(type)} at ${hex(page)}`));
   }
-  // EMODPR changes nothing here: it faults on an accepted PT_TRIM page and gives a code before.
-  const probe = emodpr(file.kernel.processor, secInfo(RWX), loaded.value);
-  if (probe.kind !== 'fault' || probe.vector !== 14) {
+  // EMODPR changes nothing here: it faults on an accepted PT_TRIM page and gives a code before. An injected fault accepts nothing.
+  const probe = restrict(file, page, RWX, loaded.value);
+  if (probe.kind !== 'fault' || probe.vector !== 14 || file.kernel.processor.epcm.modified(loaded.value)) {
     return fail(
       Errno.EPERM,
       why('the enclave has accepted the trim', 'EACCEPT of PT_TRIM|MODIFIED', `not accepted at ${hex(page)}`),
     );
   }
+  const busy = file.kernel.injections?.errno('unmark', file, page);
+  if (busy) return busy;
   file.pages.delete(page);
   file.shrink(false);
   file.giveBack(loaded.value);
@@ -93,6 +106,8 @@ export function removePage(file: EnclaveFile, page: LinPage): ChangeResult {
 
 function load(file: EnclaveFile, page: LinPage): KernelResult<EpcIndex> {
   file.kernel.reclaimer.reclaimDirect();
+  const injected = file.kernel.injections?.errno('load', file, page);
+  if (injected) return injected.errno === Errno.EBUSY ? fail(Errno.EAGAIN, injected.why) : injected;
   const loaded = loadPage(file.kernel, file, page);
   if (loaded === undefined) {
     return fail(Errno.EFAULT, why('the page is in the enclave', 'a page that was added', `none at ${hex(page)}`));
@@ -101,12 +116,23 @@ function load(file: EnclaveFile, page: LinPage): KernelResult<EpcIndex> {
   return loaded.kind === 'ok' ? loaded : fail(Errno.EFAULT, loaded.why);
 }
 
-/** Tracking after a change, so that the enclave can accept it as soon as the ioctl returns. */
-function finish(file: EnclaveFile, result: LeafResult): ChangeResult {
-  if (result.kind === 'fault') return fail(Errno.EFAULT, result.why);
-  if (result.kind === 'code') return { ...fail(Errno.EFAULT, result.why), code: result.code };
-  file.track();
-  return ok();
+function restrict(file: EnclaveFile, page: LinPage, permissions: number, epcPage: EpcIndex): LeafResult {
+  const { processor, injections } = file.kernel;
+  return injections?.leaf('EMODPR', file, page) ?? emodpr(processor, secInfo(permissions), epcPage);
+}
+
+function refused(result: LeafResult): ChangeFailure | undefined {
+  if (result.kind === 'ok') return undefined;
+  return { ...fail(Errno.EFAULT, result.why), code: result.kind === 'code' ? result.code : 0, changed: false };
+}
+
+/**
+ * Tracking after a change, so that the enclave can accept it as soon as the ioctl returns. Where that fails the page has
+ * changed all the same, and is not counted.
+ */
+function track(file: EnclaveFile): ChangeResult {
+  const failed = file.track();
+  return failed ? { ...failed, code: 0, changed: true } : ok();
 }
 
 function recorded(file: EnclaveFile, page: LinPage): { type: PageType; maxProt: number } {

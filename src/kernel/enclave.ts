@@ -5,7 +5,8 @@
 import { OpenAccess } from '../abi/linux.ts';
 import { Attributes } from '../abi/sgx-arch.ts';
 import { sgxDevices } from '../abi/sgx-uapi.ts';
-import { InvariantError, ok, type KernelResult } from '../lib/outcome.ts';
+import { Errno } from '../lib/errno.ts';
+import { fail, InvariantError, ok, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
 import { epcIndex, pageOf, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { epa } from '../processor/encls/epa.ts';
 import { eremove } from '../processor/encls/eremove.ts';
@@ -70,15 +71,19 @@ export class EnclaveFile {
 
   /**
    * Counts one more page, and adds a VA page where its slot needs one. Returns whether it did.
-   * Source: sgx_encl_grow. ENOMEM, ERESTARTSYS.
+   * Source: sgx_encl_grow. ENOMEM, ERESTARTSYS. EFAULT: EPA failed.
    */
   grow(signalPending?: () => boolean): KernelResult<boolean> {
     const needed = this.#pageCount % VA_SLOTS === 0;
     if (needed) {
-      const page = this.kernel.reclaimer.allocate(signalPending);
+      const { reclaimer, injections, processor, epc } = this.kernel;
+      const page = reclaimer.allocate(this, undefined, signalPending);
       if (page.kind !== 'ok') return page;
-      const made = epa(this.kernel.processor, page.value);
-      if (made.kind !== 'ok') throw new InvariantError(`EPA: ${made.why.check}`);
+      const made = injections?.leaf('EPA', this) ?? epa(processor, page.value);
+      if (made.kind !== 'ok') {
+        epc.give(page.value);
+        return fail(Errno.EFAULT, made.why);
+      }
       this.versionArrays.add(page.value);
     }
     this.#pageCount++;
@@ -109,17 +114,23 @@ export class EnclaveFile {
 
   /**
    * Begins a new epoch and waits until no thread has translations from before: ETRACK and interrupts.
-   * Source: sgx_enclave_etrack.
+   * Source: sgx_enclave_etrack. EFAULT: ETRACK failed, again after an interrupt of all threads.
    */
-  track(): void {
+  track(): Failure | undefined {
     const { processor } = this.kernel;
-    if (etrack(processor, this.secs!).kind !== 'ok') {
+    if (this.#etrack().kind !== 'ok') {
       this.interruptThreads();
-      const again = etrack(processor, this.secs!);
-      if (again.kind !== 'ok') throw new InvariantError(`ETRACK after interrupting all threads: ${again.why.found}`);
+      const again = this.#etrack();
+      if (again.kind !== 'ok') return fail(Errno.EFAULT, again.why);
     }
     const { epoch } = processor.secs(this.secs!);
     if (processor.threads.enteredBefore(this.secs!, epoch) > 0) this.interruptThreads();
+    return undefined;
+  }
+
+  #etrack(): LeafResult {
+    const { injections, processor } = this.kernel;
+    return injections?.leaf('ETRACK', this) ?? etrack(processor, this.secs!);
   }
 
   /** Makes every thread inside leave once, in all processes. */

@@ -104,7 +104,7 @@ export function bringPage(mm: Mm, vma: Vma, page: LinPage): Ok<EpcIndex> | Extra
 function augment(mm: Mm, file: EnclaveFile, page: LinPage): Ok<EpcIndex> | Extract<FaultVerdict, { kind: 'bus' }> {
   if (!file.initialized) return bus('the enclave is initialized', 'INIT before', `no page at ${hex(page)} before INIT`);
   const { kernel } = mm;
-  const target = kernel.reclaimer.allocate();
+  const target = kernel.reclaimer.allocate(file, page);
   if (target.kind !== 'ok') return { kind: 'bus', why: target.why };
   const grown = file.grow();
   if (grown.kind !== 'ok') {
@@ -115,7 +115,8 @@ function augment(mm: Mm, file: EnclaveFile, page: LinPage): Ok<EpcIndex> | Extra
   const secs = loadSecs(kernel, file);
   const result =
     secs.kind === 'ok'
-      ? eaug(kernel.processor, { linAddr: addressOf(page), secInfo: undefined, secs: secs.value }, target.value)
+      ? (kernel.injections?.leaf('EAUG', file, page) ??
+        eaug(kernel.processor, { linAddr: addressOf(page), secInfo: undefined, secs: secs.value }, target.value))
       : secs;
   if (result.kind !== 'ok') {
     file.shrink(grown.value);

@@ -10,6 +10,7 @@ import { Backing } from './backing.ts';
 import type { EnclaveFile } from './enclave.ts';
 import { Epc, type EpcUsage } from './epc.ts';
 import type { HeldContents } from './held-contents.ts';
+import type { Injections } from './injections.ts';
 import { Mm, type VmaRecord } from './mm.ts';
 import type { ProcessPort } from './ports.ts';
 import { Reclaimer } from './reclaimer.ts';
@@ -19,6 +20,7 @@ export interface KernelOptions {
   /** The contents that the processor was given. */
   readonly contents: HeldContents;
   readonly trace: Trace;
+  readonly injections?: Injections | undefined;
 }
 
 /** Where EPC goes, in pages. */
@@ -33,6 +35,8 @@ export class Kernel {
   readonly epc: Epc;
   readonly backing = new Backing();
   readonly reclaimer: Reclaimer;
+  /** Outcomes on request; undefined while nobody asked for any. */
+  readonly injections: Injections | undefined;
   /** Called when rights in an enclave were cut, before any thread is kicked. */
   onGeneration: (enclave: EnclaveFile, generation: number) => void = () => {};
   /** Called when no EPC page is free and none can be evicted: files that nobody holds any more may be released. */
@@ -41,9 +45,10 @@ export class Kernel {
   readonly #bySecs = new Map<EpcIndex, EnclaveFile>();
   #nextEnclaveId = 1;
 
-  constructor({ processor, contents, trace }: KernelOptions) {
+  constructor({ processor, contents, trace, injections }: KernelOptions) {
     this.processor = processor;
     this.contents = contents;
+    this.injections = injections;
     this.epc = new Epc(processor.epcm.pages);
     this.reclaimer = new Reclaimer(this, trace);
   }

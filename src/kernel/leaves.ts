@@ -12,6 +12,7 @@ import { checkEnter, type CheckEnterOptions, type TcsParameters } from '../proce
 import { enclu, type EncluOperands } from '../processor/enclu/enclu.ts';
 import type { EnclaveFile } from './enclave.ts';
 import { bringPage } from './fault.ts';
+import type { LeafPlace } from './injections.ts';
 import type { Mm } from './mm.ts';
 import { loadSecs } from './paging.ts';
 
@@ -28,6 +29,10 @@ export interface InsideThread {
 /** The leaves after which the page at RCX may be used in another way. */
 const changing: ReadonlySet<number> = new Set([Enclu.EACCEPT, Enclu.EMODPE, Enclu.EACCEPTCOPY]);
 
+const enclaveLeaves: ReadonlyMap<number, LeafPlace> = new Map(
+  (['EREPORT', 'EGETKEY', 'EACCEPT', 'EMODPE', 'EACCEPTCOPY', 'EDECCSSA'] as const).map((name) => [Enclu[name], name]),
+);
+
 export function runEnclu(
   mm: Mm,
   { enclave, tcsAddress }: InsideThread,
@@ -35,9 +40,18 @@ export function runEnclu(
   operands: EncluOperands,
 ): LeafResult {
   const { processor } = mm.kernel;
-  const result = run(mm, enclave, tcsAddress, (access) => enclu(processor, access, leaf, operands, tcsAddress));
+  const result =
+    inject(enclave, leaf, operands) ??
+    run(mm, enclave, tcsAddress, (access) => enclu(processor, access, leaf, operands, tcsAddress));
   if (result.kind === 'ok' && changing.has(leaf)) enclave.refresh(pageOf(operands.rcx), pageOf(operands.rcx) + 1);
   return result;
+}
+
+function inject(enclave: EnclaveFile, leaf: number, { rcx }: EncluOperands): LeafResult | undefined {
+  const { injections } = enclave.kernel;
+  if (injections === undefined) return undefined;
+  const name = enclaveLeaves.get(leaf);
+  return name && injections.leaf(name, enclave, changing.has(leaf) ? pageOf(rcx) : undefined);
 }
 
 export function runCheckEnter(

@@ -4,9 +4,10 @@
  */
 import { Errno } from '../lib/errno.ts';
 import { fail, InvariantError, ok, why, type KernelResult } from '../lib/outcome.ts';
-import type { EpcIndex } from '../lib/units.ts';
+import type { EpcIndex, LinPage } from '../lib/units.ts';
 import { eblock } from '../processor/encls/eblock.ts';
 import type { Trace } from '../trace/events.ts';
+import type { EnclaveFile } from './enclave.ts';
 import { SGX_NR_HIGH_PAGES, SGX_NR_LOW_PAGES, SGX_NR_TO_SCAN } from './epc.ts';
 import type { Kernel } from './kernel.ts';
 import { evictPage } from './paging.ts';
@@ -22,20 +23,23 @@ export class Reclaimer {
   }
 
   /**
-   * A free EPC page, for which others may have to go.
+   * A free EPC page for the enclave, for which others may have to go.
+   * @param page the page of ELRANGE that it is for; undefined for SECS and VA pages
    * @param signalPending given by ioctls, which a signal may end
    *
    * ENOMEM: none is free and none can be evicted. ERESTARTSYS: a signal is pending and pages would have to be evicted.
    *
    * Model: faults reclaim at once where Linux lets them run again until ksgxd has; the program sees the same.
    */
-  allocate(signalPending?: () => boolean): KernelResult<EpcIndex> {
-    const { epc } = this.#kernel;
+  allocate(file: EnclaveFile, page: LinPage | undefined, signalPending?: () => boolean): KernelResult<EpcIndex> {
+    const { epc, injections } = this.#kernel;
+    const injected = injections?.errno('alloc', file, page);
+    if (injected) return injected;
     for (;;) {
-      const page = epc.take();
-      if (page !== undefined) {
+      const free = epc.take();
+      if (free !== undefined) {
         if (epc.freePages < SGX_NR_LOW_PAGES) this.#awake = true;
-        return ok(page);
+        return ok(free);
       }
       if (epc.reclaimablePages === 0) {
         this.#kernel.onShortage();

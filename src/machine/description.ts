@@ -29,6 +29,8 @@ export interface MachineDescription {
   readonly features: ProcessorFeatures;
   /** Bytes of each EPC section. */
   readonly epc: readonly number[];
+  /** Outcomes to come instead of what would be: docs/inject.md. */
+  readonly inject: readonly string[];
 }
 
 /** A sentence for the user: what was wrong, and what would be right. */

@@ -10,13 +10,20 @@ const processor = (value: unknown) => processorOf(parse(value));
 
 describe('a machine file', () => {
   it('that is empty is the default machine', () => {
-    expect(parse({})).toEqual({ cpu: 'sapphire-rapids', features: {}, epc: [128 * 2 ** 20], state: undefined });
+    expect(parse({})).toEqual({
+      cpu: 'sapphire-rapids',
+      features: {},
+      epc: [128 * 2 ** 20],
+      inject: [],
+      state: undefined,
+    });
     expect(processor({})).toEqual(processorProfiles['sapphire-rapids']);
   });
 
-  it('names a profile, sizes and a directory', () => {
-    const file = { $schema: 'x', cpu: 'icelake', epc: '64M,32M', state: 'here' };
-    expect(parse(file)).toEqual({ cpu: 'icelake', features: {}, epc: [2 ** 26, 2 ** 25], state: 'here' });
+  it('names a profile, sizes, injections and a directory', () => {
+    const inject = ['eaug:#GP', 'alloc:ENOMEM@nth=2'];
+    const file = { $schema: 'x', cpu: 'icelake', epc: '64M,32M', inject, state: 'here' };
+    expect(parse(file)).toEqual({ cpu: 'icelake', features: {}, epc: [2 ** 26, 2 ** 25], inject, state: 'here' });
   });
 
   it('changes single features, and what follows from them', () => {
@@ -52,7 +59,7 @@ describe('a machine file', () => {
 
   it.each([
     [{ cpu: 'pentium' }, 'm.json: cpu: expected one of "skylake"|"icelake"|"sapphire-rapids"'],
-    [{ cpus: 'icelake' }, 'm.json: unknown key "cpus"; known: $schema, cpu, features, epc, state'],
+    [{ cpus: 'icelake' }, 'm.json: unknown key "cpus"; known: $schema, cpu, features, epc, inject, state'],
     [{ features: { sgx3: true } }, 'm.json: features: unknown key "sgx3"; known: sgx2, kss, aexNotify'],
     [{ features: { sgx2: 'yes' } }, 'm.json: features.sgx2: expected boolean, received string'],
     [{ features: { xfrm: ['AVX', 'AVX3'] } }, 'm.json: features.xfrm.1: expected one of "X87"|"SSE"|"AVX"'],
@@ -61,6 +68,7 @@ describe('a machine file', () => {
     [{ features: { maxEnclaveSizeLog2_64: 64 } }, 'm.json: features.maxEnclaveSizeLog2_64: '],
     [{ epc: 64 }, 'm.json: epc: expected string, received number'],
     [{ epc: '0' }, 'm.json: epc: An EPC of 0 cannot be. It has 1M to 64G.'],
+    [{ inject: ['eaug:#GP', 'eaug:20'] }, 'm.json: inject.1: EAUG cannot give "20"'],
     [{ state: '' }, 'm.json: state: '],
     [[], 'm.json: expected object, received array'],
     [null, 'm.json: expected object, received null'],
@@ -131,7 +139,7 @@ describe('the JSON Schema of machine files', () => {
       readonly required?: readonly string[];
     }
     const schema = machineFileSchema() as Schema;
-    expect(Object.keys(schema.properties)).toEqual(['$schema', 'cpu', 'features', 'epc', 'state']);
+    expect(Object.keys(schema.properties)).toEqual(['$schema', 'cpu', 'features', 'epc', 'inject', 'state']);
     for (const { additionalProperties, properties, required } of [schema, schema.properties['features']!]) {
       expect([additionalProperties, required]).toEqual([false, undefined]);
       expect(Object.values(properties).filter(({ description }) => description === undefined)).toEqual([]);

@@ -12,6 +12,7 @@ import {
   processorOf,
   type MachineDescription,
 } from './description.ts';
+import { parseInjection } from './injection.ts';
 import { processorProfiles } from './profiles.ts';
 
 /** Attributes that are no choice of the processor's (INIT), or that the model does not have (CET). */
@@ -45,14 +46,15 @@ const machineFile = z
     features: featuresSchema,
     epc: z
       .string()
-      .check(({ value, issues }) => {
-        const message = problemOf(() => parseEpc(value));
-        if (message !== undefined) issues.push({ code: 'custom', message, input: value });
-      })
+      .check(refusedBy(parseEpc))
       .meta({
         description: `size of the EPC, or of its sections with commas between; default ${DEFAULT_EPC}`,
         examples: ['64M', '64M,64M'],
       }),
+    inject: z.array(z.string().check(refusedBy(parseInjection))).meta({
+      description: 'outcomes to come instead of what would be, as in --inject',
+      examples: [['emodt:SGX_PAGE_NOT_MODIFIABLE@page=7', 'alloc:ENOMEM@nth=100']],
+    }),
     state: z
       .string()
       .min(1)
@@ -60,6 +62,14 @@ const machineFile = z
   })
   .partial()
   .meta({ title: 'Vitrine machine', description: 'A machine for `vitrine run --machine FILE`' });
+
+/** A check of a string by a parser that throws a DescriptionError. */
+function refusedBy(parse: (text: string) => unknown): z.core.CheckFn<string> {
+  return ({ value, issues }) => {
+    const message = problemOf(() => parse(value));
+    if (message !== undefined) issues.push({ code: 'custom', message, input: value });
+  };
+}
 
 /** JSON Schema of machine files. */
 export function machineFileSchema(): object {
@@ -82,10 +92,10 @@ export function parseMachineFile(text: string, file: string): MachineFile {
   }
   const result = machineFile.safeParse(json);
   if (!result.success) throw new DescriptionError(`${file}: ${result.error.issues.map(sentence).join('; ')}`);
-  const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, state } = result.data;
+  const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, inject = [], state } = result.data;
   const problem = problemOf(() => processorOf({ cpu, features }));
   if (problem !== undefined) throw new DescriptionError(`${file}: features: ${problem}`);
-  return { cpu, features, epc: parseEpc(epc), state };
+  return { cpu, features, epc: parseEpc(epc), inject, state };
 }
 
 function sentence(issue: z.core.$ZodIssue): string {

@@ -7,11 +7,13 @@ import { cpuid, cpuidOverrides, type CpuidOverride, type CpuidRegisters, type Ep
 import type { Entropy, EpcContents, Fuses, Sha256, ThreadTracker } from '../processor/ports.ts';
 import { Processor } from '../processor/processor.ts';
 import { HeldContents } from '../kernel/held-contents.ts';
+import { Injections } from '../kernel/injections.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import type { Clock } from '../kernel/ports.ts';
 import { DeviceTable } from '../devices/device-table.ts';
 import { Trace } from '../trace/events.ts';
 import { epcSections } from './description.ts';
+import { neverUsed, parseInjection } from './injection.ts';
 import type { ProcessorProfile } from './profiles.ts';
 
 export interface MachineOptions {
@@ -31,6 +33,8 @@ export interface MachineOptions {
   readonly threads?: ThreadTracker;
   /** Where measurements are computed; in the model's thread, when left out. */
   readonly sha256?: () => Sha256;
+  /** Outcomes to come instead of what would be, as in `--inject`: docs/inject.md. Nonsense throws a DescriptionError. */
+  readonly inject?: readonly string[];
 }
 
 const NO_REGISTERS: CpuidRegisters = { eax: 0, ebx: 0, ecx: 0, edx: 0 };
@@ -44,7 +48,7 @@ export class Machine {
   readonly epcSections: readonly EpcSection[];
 
   constructor(options: MachineOptions) {
-    const { profile, epc, entropy, fuses, clock, threads = noThreads } = options;
+    const { profile, epc, entropy, fuses, clock, threads = noThreads, inject = [] } = options;
     this.trace = options.trace ?? new Trace();
     this.epcSections = epcSections(epc);
     const contents = new HeldContents(
@@ -59,13 +63,19 @@ export class Machine {
       threads,
       ...(options.sha256 && { sha256: options.sha256 }),
     });
-    this.kernel = new Kernel({ processor: this.processor, contents, trace: this.trace });
+    const injections = inject.length > 0 ? new Injections(inject.map(parseInjection), this.trace) : undefined;
+    this.kernel = new Kernel({ processor: this.processor, contents, trace: this.trace, injections });
     this.devices = new DeviceTable(this.kernel, this.trace, clock);
   }
 
   /** What CPUID says here, on top of what the host's says (`native`; nothing when left out). */
   cpuid(leaf: number, subleaf: number, native: CpuidRegisters = NO_REGISTERS): CpuidRegisters {
     return cpuid(this.processor.profile, this.epcSections, leaf, subleaf, native);
+  }
+
+  /** A sentence for each injection that has done nothing so far. */
+  unusedInjections(): string[] {
+    return this.kernel.injections?.unused().map(({ rule, met }) => neverUsed(rule, met)) ?? [];
   }
 
   /** The leaves in which it differs from the host's. */

@@ -18,6 +18,7 @@ export const traceKinds = {
   exit: 'EEXIT: a thread is outside again',
   aex: 'an asynchronous exit: an exception, or a signal',
   reclaim: 'enclave pages were evicted',
+  inject: 'an outcome that was asked for with --inject took the place of what would have been',
   note: 'a sentence for a person',
 } as const;
 export type TraceKind = keyof typeof traceKinds;

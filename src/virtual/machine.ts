@@ -28,6 +28,8 @@ export interface VirtualMachineOptions {
   readonly epcPages?: number;
   /** Of the randomness and of the machine's secrets: another seed is another machine. */
   readonly seed?: number;
+  /** Outcomes to come instead of what would be: docs/inject.md. */
+  readonly inject?: readonly string[];
 }
 
 export class VirtualMachine {
@@ -44,7 +46,7 @@ export class VirtualMachine {
 
   /** Throws a DescriptionError for a machine that cannot be. */
   constructor(options: VirtualMachineOptions = {}) {
-    const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, epcPages, seed = 1 } = options;
+    const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, epcPages, seed = 1, inject = [] } = options;
     const entropy = seededEntropy(seed);
     const fuses = fusesOf(newIdentity(entropy));
     let now = 0;
@@ -56,6 +58,7 @@ export class VirtualMachine {
       clock: () => now++,
       contents: this.contents,
       threads: this.threads,
+      inject,
     });
   }
 

@@ -53,7 +53,7 @@ describe('a trace file', () => {
     expect(Object.keys(header)).toEqual(Object.keys(headerFields));
     expect(header).toMatchObject({
       format: 1,
-      machine: { cpu: 'sapphire-rapids', features: {}, epc: [32 * 1024 * 1024] },
+      machine: { cpu: 'sapphire-rapids', features: {}, epc: [32 * 1024 * 1024], inject: [] },
       command: ['build/semantics', 'an argument'],
     });
     expect(Date.now() - Date.parse(header.startedAt)).toBeLessThan(120_000);

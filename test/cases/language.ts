@@ -40,6 +40,8 @@ export interface Table {
   readonly name: string;
   readonly cpu: string;
   readonly epcPages: number;
+  /** What is injected: docs/inject.md. */
+  readonly inject?: readonly string[];
   readonly cases: readonly Case[];
 }
 
@@ -338,8 +340,8 @@ const leaf = (what: number, offset: number, secInfoFlags: number, gives: string)
 export const accept = (offset: number, secInfoFlags: number, gives = '0'): Step[] =>
   leaf(Do.EACCEPT, offset, secInfoFlags, gives);
 /** EMODPE leaves RAX as it is. */
-export const extend = (offset: number, secInfoFlags: number): Step[] =>
-  leaf(Do.EMODPE, offset, secInfoFlags, hex(Do.EMODPE));
+export const extend = (offset: number, secInfoFlags: number, gives = hex(Do.EMODPE)): Step[] =>
+  leaf(Do.EMODPE, offset, secInfoFlags, gives);
 
 /** From outside the enclave. */
 export const touch = (offset: number, how: 'r' | 'w', gives: string): Step =>

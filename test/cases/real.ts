@@ -9,11 +9,11 @@ export interface RealRun {
   readonly exitCode: number | null;
 }
 
-export async function runReal({ cpu, epcPages, cases }: Table): Promise<RealRun> {
+export async function runReal({ cpu, epcPages, inject = [], cases }: Table): Promise<RealRun> {
   const lines = cases.flatMap(({ title, steps }) => [`case ${title}`, ...steps.map(({ run }) => run)]);
   const input = lines.map((line) => `${line}\n`).join('');
   const { stdout, stderr, exitCode } = await new TargetRun(
-    ['--cpu', cpu, '--epc', `${epcPages * 4}K`],
+    ['--cpu', cpu, '--epc', `${epcPages * 4}K`, ...inject.flatMap((rule) => ['--inject', rule])],
     ['driver-cases'],
     {},
     input,

@@ -3,6 +3,7 @@ import { addPagesCases, signalCases } from './add-pages.ts';
 import { createCases } from './create.ts';
 import { fileCases } from './files.ts';
 import { initCases } from './init.ts';
+import { injectedCases, injections } from './injected.ts';
 import {
   add,
   At,
@@ -121,5 +122,6 @@ export const tables: readonly Table[] = [
     ],
   },
   { name: 'SGX1', cpu: 'skylake', epcPages: 16384, cases: sgx1Cases },
+  { name: 'injected', cpu: 'sapphire-rapids', epcPages: 16384, inject: injections, cases: injectedCases },
   { name: '1 MiB of EPC', cpu: 'icelake', epcPages: EPC_PAGES, cases: shortageCases },
 ];

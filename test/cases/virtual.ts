@@ -19,6 +19,8 @@ export interface RunOptions {
   readonly epcPages: number;
   /** false: enclave memory is open to the rest of its process, as on a real machine without protection keys. */
   readonly hasKeys?: boolean;
+  /** What is injected: docs/inject.md. */
+  readonly inject?: readonly string[];
 }
 
 /** What each step gave. */
@@ -56,8 +58,8 @@ export class VirtualRun {
   /** Without SA_RESTART an interrupted call gives EINTR. */
   #restarts = true;
 
-  constructor({ cpu, epcPages, hasKeys = true }: RunOptions) {
-    this.machine = new VirtualMachine({ cpu, epcPages });
+  constructor({ cpu, epcPages, hasKeys = true, inject = [] }: RunOptions) {
+    this.machine = new VirtualMachine({ cpu, epcPages, inject });
     this.#hasKeys = hasKeys;
     this.#join(0, this.machine.process(), 0);
   }

@@ -142,6 +142,12 @@ function addSlice(
       }
       break;
     }
+    const interrupted = file.kernel.injections?.errno('signal', file, linPage(first + done));
+    if (interrupted) {
+      // As a signal whose handler was installed without SA_RESTART.
+      if (before + done === 0) result = interrupted;
+      break;
+    }
     result = addPage(file, linPage(first + done), kind, source, call.signalPending);
     if (result.kind !== 'ok') break;
   }

@@ -7,7 +7,7 @@
  * Source: arch/x86/kernel/cpu/sgx/ioctl.c
  *
  * Model: no EAGAIN, nor EBUSY of REMOVE_PAGES, which Linux has for a page that it is just evicting and for a moment
- * without free EPC: here eviction has ended before anything else goes on, and makes room at once.
+ * without free EPC: here eviction has ended before anything else goes on, and makes room at once. They can be injected.
  */
 import { PageType, pageTypeName, SecInfoFlags } from '../../abi/sgx-arch.ts';
 import { EnclaveModifyTypes, EnclaveRemovePages, EnclaveRestrictPermissions } from '../../abi/sgx-uapi.ts';
@@ -123,7 +123,8 @@ function* changeRange(
       if (outcome.kind !== 'ok') break;
       done++;
     }
-    if (done > sliceStart) file.cutRights(first + sliceStart, first + done, mm);
+    const changedEnd = done + (outcome.kind === 'errno' && 'changed' in outcome && outcome.changed ? 1 : 0);
+    if (changedEnd > sliceStart) file.cutRights(first + sliceStart, first + changedEnd, mm);
     file.kernel.reclaimer.balance();
   }
   const code = outcome.kind === 'errno' && 'code' in outcome ? BigInt(outcome.code) : 0n;

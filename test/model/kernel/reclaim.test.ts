@@ -13,7 +13,7 @@ import type { VirtualMachine } from '../../../src/virtual/machine.ts';
 function evictAll({ kernel }: VirtualMachine): void {
   const taken = [];
   for (;;) {
-    const page = kernel.reclaimer.allocate();
+    const page = kernel.reclaimer.allocate(kernel.enclaves()[0]!, undefined);
     if (page.kind !== 'ok') break;
     taken.push(page.value);
   }
