@@ -142,9 +142,19 @@ describe('vitrine run on what is no machine', () => {
     expect(await machine('half.json', '{ "cpu": ')).toEqual(refusal(125, /half\.json: not JSON/));
   });
 
+  it.each([
+    ['emodt:11', /EMODT cannot give "11" \(SGX_NOT_TRACKED\)\. It can give SGX_PAGE_NOT_MODIFIABLE \(20\)/],
+    ['emodx:20', /There is no leaf and no function of the kernel "emodx"\. Known: ECREATE/],
+    ['emodt', /Write WHERE:OUTCOME/],
+  ])('--inject %s: 125', async (rule, sentence) => {
+    expect(await vitrine('run', `--inject=${rule}`, '--', 'true')).toEqual(refusal(125, sentence));
+  });
+
   it('a machine file with an unknown key: 125, the file, the key and the known ones', async () => {
     const top = await machine('key.json', '{ "cpus": "icelake" }');
-    expect(top).toEqual(refusal(125, /key\.json: unknown key "cpus"; known: \$schema, cpu, features, epc, state/));
+    expect(top).toEqual(
+      refusal(125, /key\.json: unknown key "cpus"; known: \$schema, cpu, features, epc, inject, state/),
+    );
     const inner = await machine('inner.json', '{ "features": { "sgx3": true } }');
     expect(inner).toEqual(refusal(125, /inner\.json: features: unknown key "sgx3"; known: sgx2, kss/));
   });
