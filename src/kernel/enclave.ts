@@ -6,6 +6,7 @@ import { OpenAccess } from '../abi/linux.ts';
 import { Attributes } from '../abi/sgx-arch.ts';
 import { sgxDevices } from '../abi/sgx-uapi.ts';
 import { Errno } from '../lib/errno.ts';
+import { IntervalMap } from '../lib/interval.ts';
 import { fail, InvariantError, ok, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
 import { epcIndex, pageOf, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { epa } from '../processor/encls/epa.ts';
@@ -41,8 +42,10 @@ export class EnclaveFile {
   secs: EpcIndex | undefined;
   /** Its handle in the backing store, while it is evicted. */
   evictedSecs: number | undefined;
-  /** Rises whenever rights are cut: whoever checked an entry before must check again. 32 bits. */
+  /** Rises when rights are cut that entries were checked against, which must be checked again then. 32 bits. */
   generation = 0;
+  /** Pages that entries were checked against since the generation last rose: TCSs and save areas. */
+  readonly #entryPages = new IntervalMap<true>();
   /** An ioctl is in progress (SGX_ENCL_IOCTL). */
   busy = false;
   /** Rights that were cut in [start, end) and that somebody may still use. */
@@ -154,9 +157,18 @@ export class EnclaveFile {
       this.#cuts = [...this.#cuts.filter((cut) => !cut.released()), { start, end, released }];
     }
     this.refresh(start, end);
+    // The caller's own process applies the cut to all its threads at once; what was checked of other pages still holds.
+    const isAlone = this.mms.size === 1 && this.mms.has(caller);
+    if (isAlone && this.#entryPages.overlapping(start, end).length === 0) return;
+    this.#entryPages.clear();
     this.generation = this.#nextGeneration();
     this.kernel.onGeneration(this, this.generation);
     for (const mm of others) mm.port.kick(this.id);
+  }
+
+  /** An entry by a TCS was allowed for what these pages are, and may be made again without asking. */
+  noteEntry(startPage: number, endPage: number): void {
+    this.#entryPages.set(startPage, endPage, true);
   }
 
   /** What tells when contents that are loaded for the page may go to the processes; undefined: at once. */

@@ -8,7 +8,12 @@ import { PageFaultError } from '../abi/x86.ts';
 import { pageFault, why, type Fault, type LeafResult, type Why } from '../lib/outcome.ts';
 import { pageOf } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
-import { checkEnter, type CheckEnterOptions, type TcsParameters } from '../processor/enclu/check-enter.ts';
+import {
+  checkEnter,
+  frameAddress,
+  type CheckEnterOptions,
+  type TcsParameters,
+} from '../processor/enclu/check-enter.ts';
 import { enclu, type EncluOperands } from '../processor/enclu/enclu.ts';
 import type { EnclaveFile } from './enclave.ts';
 import { bringPage } from './fault.ts';
@@ -62,9 +67,19 @@ export function runCheckEnter(
   options: CheckEnterOptions,
 ): LeafResult<TcsParameters> {
   const file = mm.enclaveAt(pageOf(tcsAddress));
-  return run(mm, file, tcsAddress, (access) => {
+  const checked = run(mm, file, tcsAddress, (access) => {
     return checkEnter(mm.kernel.processor, access, tcsAddress, aep, leaf, options);
   });
+  if (checked.kind === 'ok') noteEntry(file!, tcsAddress, checked.value);
+  return checked;
+}
+
+/** EENTER uses the frame CSSA, ERESUME the one before. */
+function noteEntry(file: EnclaveFile, tcsAddress: number, tcs: TcsParameters): void {
+  const page = pageOf(tcsAddress);
+  file.noteEntry(page, page + 1);
+  const first = frameAddress(tcs, Math.max(0, tcs.cssa - 1));
+  file.noteEntry(pageOf(first), pageOf(frameAddress(tcs, tcs.cssa + 1)));
 }
 
 /** Runs any leaf on the memory of the enclave at `address`, as this process sees it. */

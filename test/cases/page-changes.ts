@@ -266,6 +266,31 @@ const modifyCases = [
     read(At.DATA, 'SIGSEGV-EPCM'),
   ),
   defineCase(
+    'MODIFY_TYPES: a TCS that was entered before cannot be entered once it is trimmed',
+    ready(),
+    read(At.DATA, '0'),
+    modifyTypes({ offset: At.TCS, pageType: TRIM }),
+    read(At.DATA, 'SIGSEGV-EPCM'),
+  ),
+  ...[R, 0].map((permissions) =>
+    defineCase(
+      `RESTRICT to ${permissions} of a save area that was used before: no entry any more`,
+      ready(),
+      read(At.DATA, '0'),
+      restrict({ offset: At.DATA, permissions: R }),
+      read(At.DATA, '0'),
+      restrict({ offset: At.SSA, permissions }),
+      read(At.DATA, 'SIGSEGV-EPCM'),
+    ),
+  ),
+  defineCase(
+    'MODIFY_TYPES: a save area that was used before is trimmed: no entry any more',
+    ready(),
+    read(At.DATA, '0'),
+    modifyTypes({ offset: At.SSA, pageType: TRIM }),
+    read(At.DATA, 'SIGSEGV-EPCM'),
+  ),
+  defineCase(
     'MODIFY_TYPES: REG to TCS: the limit of mappings becomes RW',
     ready(),
     modifyTypes({ ...data, pageType: TCS }),

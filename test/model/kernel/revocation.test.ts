@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 
-import { PageType } from '../../../src/abi/sgx-arch.ts';
+import { Enclu, PageType } from '../../../src/abi/sgx-arch.ts';
 import { sgxDevices } from '../../../src/abi/sgx-uapi.ts';
 import { evictPage } from '../../../src/kernel/paging.ts';
 import type { EpcIndex } from '../../../src/lib/units.ts';
@@ -34,15 +34,46 @@ function evictNow({ kernel }: VirtualMachine, page: EpcIndex): void {
 }
 
 describe('cutting rights', () => {
-  it('in the only process is an update, and a new generation', () => {
+  /** One process, that has asked whether it may enter. */
+  function alone(): Opened & { readonly generations: number[]; check: () => void } {
     const all = ready();
     const generations: number[] = [];
     all.machine.kernel.onGeneration = (_, generation) => generations.push(generation);
-    all.enclave.restrict(At.DATA, PAGE, R);
-    expect(all.process.nativeProt(At.DATA)).toBe(R);
-    expect(all.process.canReach(At.DATA, 'read')).toBe(true);
+    const check = () => void all.process.mm.checkEnter(At.TCS, 0n, Enclu.EENTER, { checkState: false });
+    check();
+    return { ...all, generations, check };
+  }
+
+  it('in the only process is an update, and entries are still good', () => {
+    const { enclave, process, generations } = alone();
+    enclave.restrict(At.DATA, PAGE, R);
+    expect(process.nativeProt(At.DATA)).toBe(R);
+    expect(process.canReach(At.DATA, 'read')).toBe(true);
+    enclave.modifyTypes(At.DATA2, PAGE, PageType.TCS);
+    expect(generations).toEqual([]);
+  });
+
+  it('of a TCS or its save area, there too, is a new generation: an entry has to be checked again', () => {
+    for (const page of [At.TCS, At.TCS + PAGE]) {
+      const { enclave, generations, check } = alone();
+      enclave.modifyTypes(page, PAGE, PageType.TRIM);
+      expect(generations).toEqual([1]);
+      expect(enclave.file.generation).toBe(1);
+      // Nothing of before is used any more.
+      enclave.restrict(At.DATA, PAGE, R);
+      expect(generations).toEqual([1]);
+      check();
+    }
+  });
+
+  it('of a save area that only ERESUME uses, too', () => {
+    const { enclave, generations, process } = alone();
+    const thread = process.thread();
+    thread.enter(At.TCS);
+    thread.interrupt();
+    process.mm.checkEnter(At.TCS, 0n, Enclu.ERESUME, { checkState: false });
+    enclave.restrict(At.TCS + PAGE, PAGE, R);
     expect(generations).toEqual([1]);
-    expect(all.enclave.file.generation).toBe(1);
   });
 
   it('a process with nobody inside learns it at its next entry; contents stay', () => {
