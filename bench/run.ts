@@ -7,6 +7,7 @@ import { bookkeeping } from './cases/bookkeeping.ts';
 import { ordinaryPrograms } from './cases/calls.ts';
 import { buildGibibyte, encluRoundTrip, getKey, ioctlRoundTrip, makeReport, measuredPages } from './cases/enclave.ts';
 import { startup } from './cases/startup.ts';
+import { addedThread, addedToMany } from './cases/threads.ts';
 
 const cases: readonly BenchCase[] = [
   encluRoundTrip,
@@ -15,6 +16,8 @@ const cases: readonly BenchCase[] = [
   makeReport,
   measuredPages,
   buildGibibyte,
+  addedThread,
+  addedToMany,
   bookkeeping,
   startup,
   ...ordinaryPrograms,

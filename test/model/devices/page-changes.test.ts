@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { PageType } from '../../../src/abi/sgx-arch.ts';
 import { At, RW_REG, RX_REG } from '../../support/virtual-enclave.ts';
 import { eaccept, write } from '../../../src/virtual/code.ts';
-import { PAGE, ready, type Opened } from './support.ts';
+import { created, PAGE, ready, type Opened } from './support.ts';
 
 const { TCS, TRIM } = PageType;
 
@@ -74,6 +74,26 @@ describe('SGX_IOC_ENCLAVE_REMOVE_PAGES', () => {
     expect(all.machine.usedPages).toBe(used - 1);
     expect(accept(all, At.DATA2, 0x20b)).toEqual(ACCEPTED);
     expect(all.enclave.entry(At.DATA2)).toBe(RW_REG);
+  });
+
+  it('no VA page is given back, and passing a multiple of 512 pages again takes another, as sgx_encl_grow does', () => {
+    const all = created();
+    const { enclave, machine } = all;
+    enclave.addUsualPages();
+    // With the SECS and the usual pages 509.
+    expect(enclave.add(At.DATA + 0x10 * PAGE, RW_REG, new Uint8Array(502 * PAGE)).ret).toBe(0);
+    expect(enclave.init()).toBe(0);
+    enclave.mapUsualPages(3);
+    const hole = At.HOLE + 0x20_0000;
+    const before = machine.usedPages;
+    for (let round = 1; round <= 3; round++) {
+      for (let page = 0; page < 8; page++) expect(accept(all, hole + page * PAGE, 0x20b)).toEqual(ACCEPTED);
+      expect(machine.usedPages).toBe(before + 8 + round);
+      enclave.modifyTypes(hole, 8 * PAGE, TRIM);
+      for (let page = 0; page < 8; page++) expect(accept(all, hole + page * PAGE, 0x410)).toEqual(ACCEPTED);
+      expect(enclave.removePages(hole, 8 * PAGE)).toMatchObject({ ret: 0 });
+      expect(machine.usedPages).toBe(before + round);
+    }
   });
 
   it('an accepted trim can be removed while a thread is inside', () => {
