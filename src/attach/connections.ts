@@ -10,7 +10,7 @@ import { HostError } from './linux/library.ts';
 import { openPidfd } from './linux/processes.ts';
 import { askForSenders, peerOf, receive, send } from './linux/sockets.ts';
 import { SessionArea, type SessionFacts } from './session-area.ts';
-import { readOrEmpty } from './memory-map.ts';
+import { isExiting, readOrEmpty } from './memory-map.ts';
 import { Session, type Gate } from './session.ts';
 import type { Watcher } from './watcher.ts';
 
@@ -63,7 +63,8 @@ export class Connections {
 
   /** Ends a process that breaks the protocol: a program that overwrote its stub, or one that is not ours. */
   expel(session: Session, reason: string): void {
-    if (isEnding(session.pid)) return this.#end(session);
+    // On its way out it keeps no rules: its memory goes first, its descriptors next.
+    if (isExiting(readOrEmpty(`/proc/${session.pid}/stat`))) return this.#end(session);
     session.gate.complain(`process ${session.pid} ${reason}; it is killed`);
     try {
       process.kill(session.pid, 'SIGKILL');
@@ -132,6 +133,7 @@ export class Connections {
       return false;
     }
     session.parentPid = hello.parentPid;
+    session.inPidNamespace = hello.pid !== session.pid;
     const previous = this.#sessions.get(session.pid);
     if (previous !== undefined) this.#end(previous);
     this.#sessions.set(session.pid, session);
@@ -152,15 +154,6 @@ export class Connections {
     this.#options.onEnd(session);
     session.dispose();
   }
-}
-
-const PF_EXITING = 0x4;
-
-/** A process on its way out keeps no rules: its memory goes first, its descriptors next. proc(5), /proc/pid/stat, flags. */
-function isEnding(pid: number): boolean {
-  const stat = readOrEmpty(`/proc/${pid}/stat`);
-  const flags = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[6] ?? PF_EXITING);
-  return (flags & PF_EXITING) !== 0;
 }
 
 /**

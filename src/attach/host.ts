@@ -123,6 +123,12 @@ export class Host {
     return this.connections.find(pid);
   }
 
+  /** Whether a thread that may be inside an enclave still is, by the process that it is of. */
+  isAlive(tid: number): boolean {
+    for (const session of this.connections) if (session.hasLiving(tid)) return true;
+    return false;
+  }
+
   /**
    * Tells the model which processes have no thread left that came into the enclave before rights in it were last cut.
    * A thread that comes in later has applied what its process had to apply.

@@ -180,3 +180,11 @@ export function readOrEmpty(path: string): string {
     return '';
   }
 }
+
+const PF_EXITING = 0x4;
+
+/** Of /proc/PID/stat or /proc/PID/task/TID/stat; one that is gone was exiting. proc(5), flags. */
+export function isExiting(stat: string): boolean {
+  const flags = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[6] ?? PF_EXITING);
+  return (flags & PF_EXITING) !== 0;
+}

@@ -8,7 +8,7 @@ import type { EnclaveFile } from '../kernel/enclave.ts';
 import type { ProtectionRun } from '../kernel/ports.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
 import { close } from './linux/files.ts';
-import { readOrEmpty } from './memory-map.ts';
+import { isExiting, readOrEmpty } from './memory-map.ts';
 import type { Mailbox, SessionArea } from './session-area.ts';
 import type { TargetPort } from './target-port.ts';
 
@@ -34,6 +34,8 @@ export class Session {
   readonly gate: Gate;
   /** 0 after exec. */
   parentPid = 0;
+  /** It has another number there than here. */
+  inPidNamespace = false;
   /** Present from Hello on. */
   area: SessionArea | undefined;
   port: TargetPort | undefined;
@@ -113,6 +115,12 @@ export class Session {
     return this.threadsInside(file.id).some(
       (box) => box.insideGeneration !== this.publishedGeneration(index) && !this.#isStopped(box.tid),
     );
+  }
+
+  /** In a PID namespace of its own we do not know its threads by their numbers: they live as long as the process. */
+  hasLiving(tid: number): boolean {
+    const known = [...(this.area?.boxes() ?? [])].some((box) => box.tid === tid);
+    return known && (this.inPidNamespace || !isExiting(readOrEmpty(`/proc/${this.pid}/task/${tid}/stat`)));
   }
 
   *enclaveRanges(): Generator<{ start: number; end: number }> {

@@ -149,6 +149,43 @@ static void killed_inside(void)
 	}
 }
 
+/* The kernel tells of a death by a robust mutex while the dead process is still being taken apart: its TCS is free then. */
+static void entered_at_a_death(void)
+{
+	pthread_mutex_t *mutex = shared_page();
+	pthread_mutexattr_t attributes;
+
+	pthread_mutexattr_init(&attributes);
+	pthread_mutexattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+	pthread_mutexattr_setrobust(&attributes, PTHREAD_MUTEX_ROBUST);
+	pthread_mutex_init(mutex, &attributes);
+	for (int i = 0; i < 6; i++) {
+		struct work work = { .function = WORK_COMPUTE, .number = (uint64_t)i };
+		struct work counting = { .function = WORK_COUNT, .number = (uint64_t)&board->count,
+					 .other = (uint64_t)&board->stop };
+
+		load();
+		memset(board, 0, sizeof *board);
+		pid_t pid = fork();
+		if (pid == 0) {
+			pthread_mutex_lock(mutex);
+			run_work(&counting, 1);
+		}
+		while (!board->count)
+			usleep(1000);
+		struct sgx_enclave_run run = run_work(&work, 1);
+		check(run.function == 2 && run.exception_vector == 13);
+		kill(pid, SIGKILL);
+		check(pthread_mutex_lock(mutex) == EOWNERDEAD);
+		run = run_work(&work, 1);
+		check(run.function == 4 && work.answer == compute((uint64_t)i));
+		pthread_mutex_consistent(mutex);
+		pthread_mutex_unlock(mutex);
+		check(wait_for(pid) == SIGKILL);
+	}
+	munmap(mutex, PAGE);
+}
+
 static struct sgx_enclave_run count_inside(void)
 {
 	struct work work = { .function = WORK_COUNT, .number = heap, .other = (uint64_t)&board->stop };
@@ -439,6 +476,7 @@ int main(int count, char **names)
 		{ "forks-and-threads", forks_and_threads },
 		{ "exec-with-threads-inside", exec_with_threads_inside },
 		{ "killed-inside", killed_inside },
+		{ "entered-at-a-death", entered_at_a_death },
 		{ "alternate-stack", alternate_stack },
 		{ "sent-faults", sent_faults },
 		{ "rights-cut-of-running", rights_cut_of_running },

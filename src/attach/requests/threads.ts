@@ -7,6 +7,7 @@ import { busyTcs, noFrame, usedFrame, type TcsParameters } from '../../processor
 import { encluName, namedOperands, type EncluOperands } from '../../processor/enclu/enclu.ts';
 import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
 import { outcomeOf, type TraceKind } from '../../trace/events.ts';
+import { leaveIfDead } from '../dead-threads.ts';
 import { DONE, faulted, hex, refused, trace, type Caller, type Reply } from './reply.ts';
 
 const notCanonical = (operand: string, value: number): Fault =>
@@ -31,6 +32,8 @@ export function enter(caller: Caller): Reply {
     return faulted(generalProtection(why('the process has a free enclave slot', 'at most 64 enclaves', '65')));
   }
   const tcs = checked.value;
+  if (enclave.mms.size > 1)
+    leaveIfDead(caller.host.machine.kernel, enclave, tcsAddress, (tid) => caller.host.isAlive(tid));
   return {
     ret: Verdict.RETRY,
     // In the order of TcsRecord.
