@@ -18,7 +18,7 @@ import { close, createMemfd, identify, read } from './linux/files.ts';
 import { hasProtectionKeys } from './linux/memory.ts';
 import { MAIN_ENDED, type MachineOrder } from './protocol.ts';
 import type { SessionFacts } from './session-area.ts';
-import { Desk } from './standing/desk.ts';
+import type { Desk, DeskOptions } from './standing/desk.ts';
 import { Watcher } from './watcher.ts';
 
 export interface Service {
@@ -59,7 +59,8 @@ export async function serve({ order, gate, wakeUp, control, helper }: Service): 
   watcher.add(wakeUp, () => read(wakeUp, new Uint8Array(8)));
   const complain = (sentence: string): void => void writeSync(2, `vitrine: ${sentence}\n`);
   const mainEnded = (): boolean => Atomics.load(control, MAIN_ENDED) !== 0;
-  const desk = order.standing && new Desk({ standing: order.standing, watcher, complain, toldToEnd: mainEnded });
+  const desk =
+    order.standing && (await makeDesk({ standing: order.standing, watcher, complain, toldToEnd: mainEnded }));
   const term = desk ?? {
     // Then the machine stays only for those who still have a device.
     isOver: (of: Host) => mainEnded() && of.files.count === 0,
@@ -74,6 +75,12 @@ export async function serve({ order, gate, wakeUp, control, helper }: Service): 
   } finally {
     trace.flush();
   }
+}
+
+/** Loaded when there is one: every run would pay for it. */
+async function makeDesk(options: DeskOptions): Promise<Desk> {
+  const { Desk } = await import('./standing/desk.ts');
+  return new Desk(options);
 }
 
 /** The first line of a trace on such a host. */

@@ -264,6 +264,20 @@ describe('who may use a machine', () => {
     chmodSync(directory, 0o700);
   });
 
+  it('who attacks it suffers alone, and hears of it', async () => {
+    await runtime.machine('up', 'demo');
+    const other = runtime.join('demo', HOLDER);
+    await ready(other);
+    const { stdout, stderr, exitCode } = await runtime.join('demo', ['hostile', 'forged-hello']).ended;
+    expect({ stdout, exitCode }).toEqual({ stdout: expect.stringMatching(/, 0 failed\n$/), exitCode: 0 });
+    const sentence = /^vitrine: process \d+ introduced itself with 5 bytes instead of 32; it is killed$/m;
+    expect(stderr).toMatch(sentence);
+    expect(readFileSync(path.join(runtime.folder, 'vitrine', 'demo', 'log'), 'utf8')).toMatch(sentence);
+    expect(await runtime.status()).toMatchObject({ enclaves: 1, programs: [{ command: HOLDER }] });
+    other.host.kill('SIGTERM');
+    expect(await other.ended).toMatchObject({ signal: 'SIGTERM', stderr: '' });
+  }, 60_000);
+
   it('is told by a machine to whoever sends it nonsense, too much, or nothing, and it goes on', async () => {
     await runtime.machine('up', 'demo');
     const socket = runtime.socketOf('demo');

@@ -209,6 +209,28 @@ static void punched_pages(void)
 	}
 }
 
+/* A connection whose first message is none: whoever sends it is ended. */
+static void forged_hello(void)
+{
+	int pair[2], status = 0;
+	union { struct cmsghdr header; char room[CMSG_SPACE(sizeof(int))]; } control = { 0 };
+	struct iovec vector = { "gate", 4 };
+	struct msghdr message = { .msg_iov = &vector, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		alarm(10);
+		check(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair) == 0);
+		control.header = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.header), &pair[1], sizeof(int));
+		check(sendmsg(GATE, &message, MSG_NOSIGNAL) == 4 && write(pair[0], "hello", 5) == 5);
+		pause();
+		_exit(1);
+	}
+	check(waitpid(pid, &status, 0) == pid && status == SIGKILL);
+	check(compute_once(1, 0));
+}
+
 static int open_all(int *fds, int most)
 {
 	int opened = 0;
@@ -263,7 +285,7 @@ int main(int count, char **names)
 	static const struct scenario scenarios[] = {
 		{ "own-descriptors", own_descriptors },   { "all-descriptors", all_descriptors },
 		{ "scribbled-session", scribbled_session }, { "forged-requests", forged_requests },
-		{ "flooded-channel", flooded_channel },
+		{ "flooded-channel", flooded_channel }, { "forged-hello", forged_hello },
 		/* The last two are only run by name: they take long, or want a host with a limit of its own. */
 		{ "punched-pages", punched_pages },     { "descriptors-of-host", descriptors_of_host },
 	};

@@ -7,7 +7,7 @@ import { close } from '../linux/files.ts';
 import { receive, send } from '../linux/sockets.ts';
 import { NameError } from './errors.ts';
 import { connectToMachine, unresponsive } from './place.ts';
-import { joinRequest, line, Lines, type Answer, type Request, type Status } from './protocol.ts';
+import { AFTER_KILL_MS, joinRequest, line, Lines, type Answer, type Request, type Status } from './protocol.ts';
 
 /** How long a machine may take to answer: it does so between requests of programs. */
 const PATIENCE_MS = 5000;
@@ -63,13 +63,13 @@ export async function endMachine(name: string, graceMs: number, onEnding: (proce
   const fd = connectToMachine(name);
   const { answer } = await ask(fd, name, { ask: 'down', graceMs });
   if ('ending' in answer) onEnding(answer.ending);
-  await new Promise<void>((resolve) => {
-    // The connection ends with the machine's process.
-    new Socket({ fd })
-      .once('close', () => resolve())
-      .once('error', () => resolve())
-      .resume();
+  // The connection ends with the machine's process.
+  const socket = new Socket({ fd }).resume();
+  const gone = new Promise<true>((resolve) => {
+    socket.once('close', () => resolve(true)).on('error', () => {});
   });
+  if (await Promise.race([gone, sleep(graceMs + AFTER_KILL_MS + PATIENCE_MS, false)])) return;
+  throw new NameError(unresponsive(name));
 }
 
 /** A place in a standing machine for one program. */

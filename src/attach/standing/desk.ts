@@ -11,12 +11,10 @@ import { accept, peerOf, receive, send, socketPair } from '../linux/sockets.ts';
 import type { Standing } from '../protocol.ts';
 import type { Gate, Session } from '../session.ts';
 import type { Watcher } from '../watcher.ts';
-import { line, Lines, parseRequest, type Answer, type Request, type Status } from './protocol.ts';
+import { AFTER_KILL_MS, line, Lines, parseRequest, type Answer, type Request, type Status } from './protocol.ts';
 
 /** How long programs have to end when nobody says otherwise. */
 export const DEFAULT_GRACE_MS = 5000;
-/** How long the machine waits for processes that it has killed, and for files that others hold. */
-const AFTER_KILL_MS = 2000;
 
 interface Client {
   readonly fd: number;
@@ -71,9 +69,7 @@ export class Desk implements Term {
     }
     if (processes === 0 && host.files.count === 0) return true;
     if (now < this.#killAtMs + AFTER_KILL_MS) return false;
-    this.#options.complain(
-      `ends although ${host.files.count} device files are held by processes that it does not know`,
-    );
+    this.#options.complain(`ends although processes that it does not know hold device files: ${host.files.count}`);
     return true;
   }
 

@@ -38,6 +38,9 @@ export type Answer =
   /** Unasked: a sentence for the person who started the program. */
   | { readonly say: string };
 
+/** How long a machine that ends waits for processes that it has killed, and for files that others hold. */
+export const AFTER_KILL_MS = 2000;
+
 /** Longer lines are not ours: a command has at most as much as exec takes, which is far more than anybody types. */
 export const MAX_LINE_BYTES = 1 << 20;
 
