@@ -3,11 +3,13 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from
 import { connect } from 'node:net';
 import path from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeAll, beforeEach, describe, expect, it, vi } from 'vitest';
 import { vitrineIn } from '../support/command.ts';
 import { Runtime, until } from '../support/standing.ts';
 import { buildPrograms, run } from '../support/target-run.ts';
 
+// A hundred processes, one after the other, on a machine that may have much else to do.
+vi.setConfig({ testTimeout: 90_000 });
 beforeAll(buildPrograms, 120_000);
 
 let runtime: Runtime;
