@@ -19,7 +19,8 @@ const AF_UNIX = 1;
 const SOCK_STREAM_CLOEXEC_NONBLOCK = 0x80801;
 const SOCK_SEQPACKET_CLOEXEC = 0x80005;
 const SOCK_CLOEXEC_NONBLOCK = 0x80800;
-const BACKLOG = 128;
+/** As many commands as may come before a busy machine looks; the kernel lowers it to net.core.somaxconn. */
+const BACKLOG = 4096;
 /** sizeof sun_path, without the NUL at its end. */
 const MAX_PATH_BYTES = 107;
 const SOL_SOCKET = 1;
