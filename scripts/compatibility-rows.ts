@@ -420,3 +420,101 @@ export const behaviours: readonly Row[] = [
     notYet: '/dev/sgx_vepc',
   },
 ];
+
+/** docs/generations.md has the choices behind them. */
+export const generations: readonly Row[] = [
+  {
+    behaviour:
+      'proposal-2018: CREATE on /dev/sgx returns a descriptor of the enclave, close-on-exec; the rest is ioctls of that',
+    tests: [
+      device('proposal-2018', 'a new one each time, close-on-exec, of an anonymous inode'),
+      device('proposal-2018', 'a builder needs no device'),
+      ['examples/generations/proposal-2018.c', 'SGX_ENCLAVE_CREATE, &ecreate'],
+    ],
+  },
+  {
+    behaviour: 'proposal-2018: each mapping holds a reference; both descriptors may be closed',
+    tests: [
+      device('proposal-2018', 'the flow of the mail'),
+      ['examples/generations/proposal-2018.c', 'close(enclave_fd);'],
+    ],
+  },
+  {
+    behaviour:
+      'proposal-2018: SGX_GET_INFO with argsz, flags and reserved fields that must be zero; shorter and longer structs',
+    tests: [
+      device('proposal-2018', '0: version, features, sizes, EPC sections'),
+      device('proposal-2018', 'a shorter struct is filled as far as it goes'),
+      device('proposal-2018', 'a longer struct: what is behind stays as it is'),
+    ],
+  },
+  {
+    behaviour:
+      'draft-2018: enclave_fd in the struct, which any open of the device takes; EBADF, EINVAL for another descriptor',
+    tests: [
+      device('draft-2018', 'EBADF: an enclave_fd that is not open; EINVAL: of something else'),
+      device('draft-2018', 'the descriptor is the handle: any open device takes it'),
+    ],
+  },
+  {
+    behaviour: 'draft-2018: ADD_PAGE with the address restored, and as mailed, behind the page added last',
+    tests: [device('draft-2018', 'the first page goes to the base, each to behind the one before')],
+  },
+  {
+    behaviour:
+      'draft-2018: a mapping holds no reference: closing enclave_fd ends the enclave, also under a thread inside',
+    tests: [
+      device('draft-2018', 'closing the enclave_fd ends the enclave, and the mapping faults'),
+      device('draft-2018', 'a thread that is inside when the enclave ends'),
+      ['examples/generations/draft-2018.c', 'after close(enclave_fd)'],
+    ],
+  },
+  {
+    behaviour:
+      'v17-2018: open gives a unique enclave, MAP_SHARED only, children and other processes build and enter it',
+    tests: [
+      device('v17-2018', 'two opens are two enclaves'),
+      device('v17-2018', 'a child shares it and goes on building it'),
+      device('interfaces-2018', 'MAP_PRIVATE: EINVAL'),
+      ['examples/generations/v17-2018.c', 'fork()'],
+    ],
+  },
+  {
+    behaviour: 'of 2018: mrmask measures the chunks that it names',
+    tests: [device('interfaces-2018', 'mrmask: bit i measures the i-th 256 bytes, and no other')],
+  },
+  {
+    behaviour:
+      'of 2018: EEXIST for a page that is there, EINVAL for a bad SECS or TCS, the SGX code as the value of INIT',
+    tests: [
+      device('interfaces-2018', 'EEXIST, where mainline has EBUSY'),
+      device('interfaces-2018', 'EINVAL, where mainline has EIO'),
+      device('interfaces-2018', 'the SGX code as its value, where mainline has EPERM'),
+    ],
+    different: 'pages are added at once, where the drivers of the time queued them',
+  },
+  {
+    behaviour:
+      'rfc-2021: SGX_IOC_PAGE_MODP gives and takes; page table entries follow it, so a cut right is a #PF without SGX bit',
+    tests: [
+      device('rfc-2021', 'page table entries follow'),
+      device('rfc-2021', 'EMODPE alone does not give W back'),
+      ['examples/generations/rfc-2021.c', 'a write without W'],
+    ],
+  },
+  {
+    behaviour: 'rfc-2021: pages of EAUG are never executable; a range that wraps passes the check',
+    tests: [
+      device('rfc-2021', 'is RW and never executable'),
+      device('rfc-2021', 'a range that wraps passes the check and ends at its first page'),
+    ],
+  },
+  {
+    behaviour: 'a program built for another generation gets the errno of the real pair, and a person is told which',
+    tests: [['test/integration/generations.test.ts', 'every program on every machine']],
+  },
+  {
+    behaviour: 'V2 to V5 of the SGX2 series: SECINFO arguments, RELAX_PERMISSIONS',
+    different: 'not kept: the numbers are those of V1 and of mainline, and they lasted two months',
+  },
+];

@@ -5,13 +5,20 @@ import { Enclu, Encls } from '../src/abi/sgx-arch.ts';
 import { enclaveIoctls, provisionIoctls, sgxDevices, vepcIoctls } from '../src/abi/sgx-uapi.ts';
 import { handlers } from '../src/devices/sgx-enclave/ioctls.ts';
 import type { IoctlTable } from '../src/lib/ioctl.ts';
-import { behaviours, leavesNotHere, mappingRules, type Row, type TestReference } from './compatibility-rows.ts';
+import {
+  behaviours,
+  generations,
+  leavesNotHere,
+  mappingRules,
+  type Row,
+  type TestReference,
+} from './compatibility-rows.ts';
 import { table } from './markdown.ts';
 import { root } from './tools.ts';
 
 /** Throws when a row claims a test that is not there. */
 export function compatibilityDocument(): string {
-  const problems = [...mappingRules, ...behaviours].flatMap(brokenClaims);
+  const problems = [...mappingRules, ...behaviours, ...generations].flatMap(brokenClaims);
   if (problems.length > 0) throw new Error(`scripts/compatibility-rows.ts: ${problems.join('; ')}`);
   return [
     '# Compatibility',
@@ -28,12 +35,15 @@ export function compatibilityDocument(): string {
     section('Ioctls', table(['ioctl', 'number', 'errnos', 'state', 'tests'], ioctls()), IOCTL_NOTE),
     section('Mapping rules', rowTable(mappingRules)),
     section('What programs notice first', rowTable(behaviours)),
+    section('Other generations of the interface', rowTable(generations), GENERATIONS_NOTE),
     section('Where the model differs', table(['file', 'how'], modelTags()), MODEL_NOTE),
   ].join('\n');
 }
 
 const IOCTL_NOTE =
   'EBUSY (another ioctl on this file is in progress) and ENOTTY (an unknown command) come before all of these.';
+const GENERATIONS_NOTE =
+  'By `--sgx-uapi`; [generations.md](generations.md) says what they are and what was chosen where they leave something open.';
 const MODEL_NOTE = 'Every comment of the sources that is tagged `Model:`.';
 
 function section(title: string, body: string, note?: string): string {

@@ -15,8 +15,10 @@ import type { IoctlTable } from '../src/lib/ioctl.ts';
 import type { Layout } from '../src/lib/layout.ts';
 import { compatibilityDocument } from './compatibility.ts';
 import { fillIn } from './markdown.ts';
+import { generationTables } from './generation-tables.ts';
 import { injectTables } from './inject-tables.ts';
 import { traceTables } from './trace-tables.ts';
+import { uapiHeaders } from './uapi-headers.ts';
 import { constantsOf, constantsOfBits, renderHeader, upperSnake, type Constant, type Section } from './c-header.ts';
 
 const root = join(import.meta.dirname, '..');
@@ -26,8 +28,10 @@ const stale: string[] = [];
 const files = [
   { path: 'native/include/layout.h', text: layoutHeader() },
   ...generatedHeaders(),
+  ...uapiHeaders(),
   filledIn('docs/trace.md', traceTables),
   filledIn('docs/inject.md', injectTables),
+  filledIn('docs/generations.md', generationTables),
   { path: 'docs/compatibility.md', text: compatibilityDocument() },
 ];
 for (const { path, text } of files) {

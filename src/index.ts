@@ -35,6 +35,12 @@ export const {
   SGX_IOC_ENCLAVE_MODIFY_TYPES,
   SGX_IOC_ENCLAVE_REMOVE_PAGES,
 } = enclaveIoctls.byName;
+/** Other generations of the interface: docs/generations.md. Each table has its ioctls in `byName`. */
+export { draftIoctls } from './abi/sgx-uapi/draft-2018.ts';
+export { sgxGenerations, sgxUapis, type SgxUapi } from './abi/sgx-uapi/generations.ts';
+export { proposalDeviceIoctls, proposalEnclaveIoctls, SgxInfo } from './abi/sgx-uapi/proposal-2018.ts';
+export { rfcIoctls } from './abi/sgx-uapi/rfc-2021.ts';
+export { v17Ioctls } from './abi/sgx-uapi/v17-2018.ts';
 export { Madvise } from './abi/linux.ts';
 export { Errno, errnoName } from './lib/errno.ts';
 

@@ -59,7 +59,7 @@ function fill(machine: Machine): void {
     ),
   );
   const secInfo = SecInfo.encode({ flags: BigInt((PageType.REG << 8) | 3) });
-  const kind = { secInfo, type: PageType.REG, maxProt: 3, measure: false };
+  const kind = { secInfo, type: PageType.REG, maxProt: 3, measured: 0 };
   const content = ok(new Uint8Array(PAGE_SIZE_BYTES));
   for (let page = 0; page < ENCLAVE_PAGES; page++) {
     must(addPage(file, linPage(file.basePage + page), kind, () => content, noSignal));

@@ -190,6 +190,9 @@
 #define OP_LOAD 15
 #define OP_EVENT 16
 #define OP_MORE 17
+#define OP_RECEIVE 18
+#define OP_STRAY 19
+#define OP_CLOSED 20
 #define PROTOCOL_MAGIC 0x5654524e
 #define PROTOCOL_VERSION 1
 #define RUNS_PER_ANSWER 12
@@ -205,10 +208,12 @@
 #define STUB_DEVICE_FILE_BYTES 0x800000000000
 #define STUB_DEVICE_FIRST_MINOR 120
 #define STUB_DEVICE_MAJOR 10
+#define STUB_NEW_DESCRIPTOR 0x10001
 #define STUB_NOT_A_DEVICE 0x10000
 #define STUB_NO_FRAME 0xffffffff
 #define STUB_USER_ADDRESS_END 0x7ffffffff000
 #define SESSION_FLAGS_TRACE 1
+#define SESSION_FLAGS_CLOSES 2
 #define STUB_FD_GATE 1020
 #define STUB_FD_LOADER 1021
 #define STUB_FD_CHANNEL 1022
@@ -438,6 +443,9 @@
 #define SESSION_HEADER_MEMFD_DEVICE 24
 #define SESSION_HEADER_CPUID7_EBX 32
 #define SESSION_HEADER_CPUID7_ECX 36
+#define SESSION_HEADER_NODES 40
+#define SESSION_HEADER_SHARED_NODES 44
+#define SESSION_HEADER_ALIGNED_NODES 48
 #define SESSION_HEADER_CPUID_SGX 64
 #define SESSION_HEADER_SUMMARY 256
 #define SESSION_HEADER_ENCLAVES 1024
@@ -1028,7 +1036,10 @@ struct session_header {
 	uint64_t memfd_device; /* st_dev of every device descriptor */
 	uint32_t cpuid7_ebx; /* bits added to CPUID.7.0:EBX */
 	uint32_t cpuid7_ecx; /* bits added to CPUID.7.0:ECX */
-	uint8_t reserved2[24]; /* must be zero */
+	uint32_t nodes; /* nodes that there are */
+	uint32_t shared_nodes; /* nodes whose mappings are MAP_SHARED, else EINVAL */
+	uint32_t aligned_nodes; /* nodes whose mappings have a power of two for length and are aligned to it */
+	uint8_t reserved2[12]; /* must be zero */
 	struct cpuid_record cpuid_sgx[8]; /* CPUID.12 by sub-leaf; beyond: zeros */
 	uint8_t reserved3[64]; /* must be zero */
 	uint32_t summary[32]; /* which words of pending to look at */
@@ -1047,7 +1058,10 @@ _Static_assert(offsetof(struct session_header, records_used) == 20, "session_hea
 _Static_assert(offsetof(struct session_header, memfd_device) == 24, "session_header.memfd_device");
 _Static_assert(offsetof(struct session_header, cpuid7_ebx) == 32, "session_header.cpuid7_ebx");
 _Static_assert(offsetof(struct session_header, cpuid7_ecx) == 36, "session_header.cpuid7_ecx");
-_Static_assert(offsetof(struct session_header, reserved2) == 40, "session_header.reserved2");
+_Static_assert(offsetof(struct session_header, nodes) == 40, "session_header.nodes");
+_Static_assert(offsetof(struct session_header, shared_nodes) == 44, "session_header.shared_nodes");
+_Static_assert(offsetof(struct session_header, aligned_nodes) == 48, "session_header.aligned_nodes");
+_Static_assert(offsetof(struct session_header, reserved2) == 52, "session_header.reserved2");
 _Static_assert(offsetof(struct session_header, cpuid_sgx) == 64, "session_header.cpuid_sgx");
 _Static_assert(offsetof(struct session_header, reserved3) == 192, "session_header.reserved3");
 _Static_assert(offsetof(struct session_header, summary) == 256, "session_header.summary");

@@ -60,10 +60,14 @@
 	X(285, fallocate) \
 	X(74, fsync)
 
-/* X(index, path): the device nodes. */
+/* X(index, path, mode): the device nodes. */
 #define DEVICE_NODES(X) \
-	X(0, "/dev/sgx_enclave") \
-	X(1, "/dev/sgx_provision")
+	X(0, "/dev/sgx_enclave", 020660) \
+	X(1, "/dev/sgx_provision", 020660) \
+	X(2, "/dev/sgx", 020660) \
+	X(3, "/sys/kernel/security/sgx/provision", 0100600) \
+	X(4, "anon_inode:sgx-enclave", 0600)
+#define UNNAMED_NODE 4
 
 #define TRAP_MARK 0x5654
 
@@ -231,6 +235,23 @@ static const struct sock_filter filter_2[] = {
 	{ 0x20, 0, 0, 0x28 },
 	{ 0x54, 0, 0, 0x20 },
 	{ 0x15, 1, 0, 0x0 },
+	{ 0x6, 0, 0, 0x7fff0000 },
+	{ 0x20, 0, 0, 0xc },
+	{ 0x15, 0, 3, 0x5000 },
+	{ 0x20, 0, 0, 0x8 },
+	{ 0x35, 1, 0, 0x100000 },
+	{ 0x6, 0, 0, 0x7fff0000 },
+	{ 0x6, 0, 0, 0x35654 },
+};
+
+static const struct sock_filter filter_closes[] = {
+	{ 0x20, 0, 0, 0x4 },
+	{ 0x15, 0, 11, 0xc000003e },
+	{ 0x20, 0, 0, 0x0 },
+	{ 0x35, 9, 0, 0x40000000 },
+	{ 0x15, 3, 0, 0x3 },
+	{ 0x15, 2, 0, 0x21 },
+	{ 0x15, 1, 0, 0x124 },
 	{ 0x6, 0, 0, 0x7fff0000 },
 	{ 0x20, 0, 0, 0xc },
 	{ 0x15, 0, 3, 0x5000 },

@@ -10,6 +10,7 @@
 i64 open_device(struct trap *trap, u32 node, u64 flags);
 i64 device_of_descriptor(struct trap *trap, u64 fd);
 void fill_stat(struct stat *to, u32 node);
+bool is_absent_node(struct slot *slot, i64 node);  /* of another interface than this machine's: ENOENT */
 
 /* The node that a path of the program means, or -1. `directory`: AT_FDCWD or a descriptor. */
 static i64 node_at(int directory, u64 path, bool follow)
@@ -55,6 +56,8 @@ static i64 stat_path(struct trap *trap, int directory, u64 index, u64 buffer, bo
 
 	if (node < 0)
 		return follow ? pass_path(trap, directory, index) : pass(trap);
+	if (is_absent_node(trap->slot, node))
+		return -ENOENT;
 	fill_stat(&stat, (u32)node);
 	return copy_user((void *)buffer, &stat, sizeof stat);
 }
@@ -98,6 +101,8 @@ i64 trap_statx(struct trap *trap)
 	if (node < 0)
 		return by_descriptor || (trap->args[2] & AT_SYMLINK_NOFOLLOW) ? pass(trap)
 									       : pass_path(trap, (int)trap->args[0], 1);
+	if (is_absent_node(trap->slot, node))
+		return -ENOENT;
 	fill_stat(&stat, (u32)node);
 	memset(&out, 0, sizeof out);
 	out.stx_mask = STATX_BASIC_STATS;
@@ -116,8 +121,12 @@ i64 trap_statx(struct trap *trap)
 
 static i64 access_path(struct trap *trap, int directory, u64 index, u64 mode)
 {
-	if (node_at(directory, trap->args[index], true) < 0)
+	i64 node = node_at(directory, trap->args[index], true);
+
+	if (node < 0)
 		return pass_path(trap, directory, index);
+	if (is_absent_node(trap->slot, node))
+		return -ENOENT;
 	return mode & 1 ? -EACCES : 0; /* a device is readable and writable, not executable */
 }
 
@@ -130,8 +139,10 @@ static i64 read_link(struct trap *trap, int directory, u64 path, u64 buffer, u64
 	const char *target = launch.executable;
 	u64 length;
 
-	if (node_at(directory, path, false) >= 0)
-		return -EINVAL;
+	i64 named = node_at(directory, path, false);
+
+	if (named >= 0)
+		return is_absent_node(trap->slot, named) ? -ENOENT : -EINVAL;
 	if (!names_own_executable(directory, (const char *)path)) {
 		int node = names_device_link(directory, (const char *)path);
 		if (node < 0)
@@ -160,7 +171,11 @@ i64 trap_readlinkat(struct trap *trap)
 /* A device node has no extended attributes; ls -l asks. */
 static i64 attribute(struct trap *trap, i64 result)
 {
-	return node_at(AT_FDCWD, trap->args[0], true) < 0 ? pass_path(trap, AT_FDCWD, 0) : result;
+	i64 node = node_at(AT_FDCWD, trap->args[0], true);
+
+	if (node < 0)
+		return pass_path(trap, AT_FDCWD, 0);
+	return is_absent_node(trap->slot, node) ? -ENOENT : result;
 }
 
 i64 trap_getxattr(struct trap *trap) { return attribute(trap, -ENODATA); }
@@ -184,10 +199,7 @@ i64 trap_execveat(struct trap *trap)
 
 /* ---- our own descriptors: not there, as far as the program can tell ---- */
 
-i64 trap_close(struct trap *trap) { (void)trap; return -EBADF; }
-i64 trap_dup2(struct trap *trap) { (void)trap; return -EBADF; }
-i64 trap_dup3(struct trap *trap) { (void)trap; return -EBADF; }
-
+/* close, dup2 and dup3: files.c. */
 i64 trap_close_range(struct trap *trap)
 {
 	u32 first = (u32)trap->args[0], last = (u32)trap->args[1];

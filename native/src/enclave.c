@@ -266,9 +266,9 @@ void leave_by_interrupt(struct slot *slot, ucontext_t *uc)
 }
 
 /* From the request on nothing of before this generation is used: until it is answered and applied, we are here. */
-void catch_up(struct slot *slot)
+i64 catch_up(struct slot *slot)
 {
 	RECORD(slot->index)->inside_generation =
 		__atomic_load_n(generation_of(slot->entry->enclave), __ATOMIC_SEQ_CST);
-	ask(slot, OP_SYNC, slot->entry->enclave, 0, 0, 0, 0);
+	return ask(slot, OP_SYNC, slot->entry->enclave, 0, 0, 0, 0);
 }

@@ -45,8 +45,7 @@ static void on_enclave_page(struct slot *slot, int signal, siginfo_t *info, ucon
 			raise_exception(slot, uc, vector, error, address, 11, 2 /* SEGV_ACCERR */);
 		return;
 	case VERDICT_BUS:
-		bus_error(slot, uc, PF_ERROR_U | (access == 1 ? PF_ERROR_W : access == 2 ? PF_ERROR_I : 0),
-			  slot->inside ? ALIGN_DOWN(address, PAGE) : address);
+		bus_error(slot, uc, error, slot->inside ? ALIGN_DOWN(address, PAGE) : address);
 		return;
 	case VERDICT_ABORT_PAGE:
 		if (!slot->inside && abort_page(slot, uc, address))

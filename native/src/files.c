@@ -6,11 +6,15 @@
 #include <asm/stat.h>
 #include <linux/fcntl.h>
 #include <linux/mman.h>
+#include "../include/traps.h"
 
-/* Of DEVICE_NODES. */
-#define ENCLAVE_NODE 0
+#define MODE(index, path, mode) [index] = mode,
+static const u32 node_modes[] = { DEVICE_NODES(MODE) };
+
 /* The host's answer for an inode that is no device of ours. */
 #define NOT_A_DEVICE (-(i64)STUB_NOT_A_DEVICE)
+/* ... for an ioctl that gives a descriptor, which has then to be fetched. */
+#define NEW_DESCRIPTOR (-(i64)STUB_NEW_DESCRIPTOR)
 
 /* The inode behind a descriptor if it may be a device of ours, else 0: only memfds of that size can be. */
 static u64 inode_of(struct slot *slot, u64 fd)
@@ -23,13 +27,24 @@ static u64 inode_of(struct slot *slot, u64 fd)
 	return stat.st_ino;
 }
 
+bool is_absent_node(struct slot *slot, i64 node)
+{
+	return node >= 0 && session_open(slot) && !(session->nodes >> node & 1);
+}
+
 i64 open_device(struct trap *trap, u32 node, u64 flags)
 {
+	/* The host says ENOENT, and why to whoever listens. */
+	if (is_absent_node(trap->slot, node))
+		return ask(trap->slot, OP_OPEN, node, flags, 0, 0, 0);
+	if (node == UNNAMED_NODE)
+		return -ENXIO;
 	if (flags & O_DIRECTORY)
 		return -ENOTDIR;
 	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
 		return -EEXIST;
-	second_filter();
+	if (session_open(trap->slot))
+		second_filter();
 	return ask_for_descriptor(trap->slot, OP_OPEN, node, flags, flags & O_CLOEXEC);
 }
 
@@ -38,11 +53,17 @@ i64 trap_ioctl(struct trap *trap)
 	struct slot *slot = trap->slot;
 	u64 inode = inode_of(slot, trap->args[0]);
 
-	if (!inode)
+	if (!inode) {
+		/* Somebody may want to know: of another interface it would be one. */
+		if (process->connected && !process->ended)
+			ask(slot, OP_STRAY, (u32)trap->args[1], 0, 0, 0, 0);
 		return pass(trap);
+	}
 	i64 r = ask(slot, OP_IOCTL, inode, (u32)trap->args[1], trap->args[2], 0, 0);
 	if (r == NOT_A_DEVICE)
 		return pass(trap);
+	if (r == NEW_DESCRIPTOR)
+		return ask_for_descriptor(slot, OP_RECEIVE, RECORD(slot->index)->out[0], 0, true);
 	if (r == -ERESTARTSYS) {
 		trap->what = TRAP_RESTART;
 		return 0;
@@ -52,6 +73,8 @@ i64 trap_ioctl(struct trap *trap)
 
 /* ---- what a device looks like to stat ---- */
 
+#define S_IFMT 0170000
+#define S_IFCHR 0020000
 #define MAKEDEV(major, minor) ((u64)(major) << 8 | (u64)(minor))
 
 void fill_stat(struct stat *to, u32 node)
@@ -62,11 +85,12 @@ void fill_stat(struct stat *to, u32 node)
 	memset(to, 0, sizeof *to);
 	to->st_dev = directory.st_dev;
 	to->st_ino = 0x5600 + node;
-	to->st_mode = 0020660; /* a character device, read and write for owner and group */
+	to->st_mode = node_modes[node];
 	to->st_nlink = 1;
 	/* As udev has it: root's, for a group that the caller belongs to. */
 	to->st_gid = (u32)sys(__NR_getegid);
-	to->st_rdev = MAKEDEV(STUB_DEVICE_MAJOR, STUB_DEVICE_FIRST_MINOR + node);
+	if ((to->st_mode & S_IFMT) == S_IFCHR)
+		to->st_rdev = MAKEDEV(STUB_DEVICE_MAJOR, STUB_DEVICE_FIRST_MINOR + node);
 	to->st_blksize = 4096;
 	to->st_ctime = to->st_mtime = to->st_atime = directory.st_mtime;
 }
@@ -97,26 +121,45 @@ static void forget(struct slot *slot, u64 start, u64 size)
 	ask(slot, OP_MUNMAP, start, size, 0, 0, 0);
 }
 
-static i64 map_device(struct trap *trap, u64 inode)
+/* Of twice `size` bytes at `start`, keeps those at the multiple of it. */
+static i64 keep_aligned(u64 start, u64 size)
+{
+	u64 at = ALIGN_UP(start, size);
+
+	if (at > start)
+		sys(__NR_munmap, start, at - start);
+	if (start + size > at)
+		sys(__NR_munmap, at + size, start + size - at);
+	return (i64)at;
+}
+
+static i64 map_device(struct trap *trap, u64 inode, i64 node)
 {
 	u64 at = trap->args[0], size = ALIGN_UP(trap->args[1], PAGE), prot = trap->args[2], flags = trap->args[3];
 	bool fixed = flags & (MAP_FIXED | MAP_FIXED_NOREPLACE);
 	struct slot *slot = trap->slot;
 	i64 r;
 
+	bool aligned = !fixed && (session->aligned_nodes >> node & 1);
+
 	if (!trap->args[1] || (trap->args[5] & (PAGE - 1)) || (fixed && (at & (PAGE - 1))))
 		return -EINVAL;
-	/* Before anything is said about the address. /dev/sgx_provision has no such rule: the host will say ENODEV. */
-	if ((flags & MAP_TYPE) == MAP_PRIVATE && ask(slot, OP_IDENTIFY, inode, 0, 0, 0, 0) == ENCLAVE_NODE)
+	/* Before anything is said about the address. What cannot be mapped has no such rule: the host will say ENODEV. */
+	if ((flags & MAP_TYPE) == MAP_PRIVATE && (session->shared_nodes >> node & 1))
+		return -EINVAL;
+	if (aligned && (size < 2 * PAGE || (size & (size - 1))))
 		return -EINVAL;
 	if (!size || size > STUB_USER_ADDRESS_END || (fixed && at > STUB_USER_ADDRESS_END - size))
 		return -ENOMEM;
 	if (!fixed || (flags & MAP_FIXED_NOREPLACE)) {
 		/* The kernel chooses, or checks, the address; what it gave is held while the host decides. */
 		u64 hold = flags & MAP_FIXED_NOREPLACE ? MAP_FIXED_NOREPLACE : 0;
-		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | hold, -1, 0);
+		r = sys(__NR_mmap, at, aligned ? 2 * size : size, PROT_NONE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | hold, -1, 0);
 		if (is_error(r))
 			return r;
+		if (aligned)
+			r = keep_aligned((u64)r, size);
 		at = (u64)r;
 	}
 	/* The protections that come with the answer are for the mapping that is made next. */
@@ -146,9 +189,10 @@ i64 trap_mmap(struct trap *trap)
 
 	if (!(flags & MAP_ANONYMOUS)) {
 		u64 inode = inode_of(trap->slot, trap->args[4]);
-		if (inode && ask(trap->slot, OP_IDENTIFY, inode, 0, 0, 0, 0) >= 0) {
+		i64 node = inode ? ask(trap->slot, OP_IDENTIFY, inode, 0, 0, 0, 0) : -1;
+		if (node >= 0) {
 			second_filter();
-			return map_device(trap, inode);
+			return map_device(trap, inode, node);
 		}
 	}
 	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size)) {
@@ -318,6 +362,26 @@ i64 trap_madvise(struct trap *trap)
 	i64 r = vma_pieces(start, size, advise_piece, (u64)&advice);
 	return r ? r : advice.hole ? -ENOMEM : 0;
 }
+
+/* ---- SessionFlags.CLOSES: what ends with its last descriptor ---- */
+
+static bool is_own(u64 fd) { return (u32)fd >= STUB_FD_GATE && (u32)fd <= STUB_FD_UFFD; }
+
+/* The call closes `fd`, or puts something else in its place. */
+static i64 do_closing(struct trap *trap, u64 fd)
+{
+	if (is_own(fd))
+		return -EBADF;
+	if (!second_filter_on || !inode_of(trap->slot, fd))
+		return pass(trap);
+	i64 r = sys(trap->nr, trap->args[0], trap->args[1], trap->args[2]);
+	ask(trap->slot, OP_CLOSED, 0, 0, 0, 0, 0);
+	return r;
+}
+
+i64 trap_close(struct trap *trap) { return do_closing(trap, trap->args[0]); }
+i64 trap_dup2(struct trap *trap) { return do_closing(trap, trap->args[1]); }
+i64 trap_dup3(struct trap *trap) { return do_closing(trap, trap->args[1]); }
 
 /* ---- what a device cannot do: the kernel would let it do that to the memfd ---- */
 

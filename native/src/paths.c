@@ -14,7 +14,7 @@
 #define PATH_OWN_EXECUTABLE -2
 
 /* In the order of the node numbers that Op.OPEN takes. */
-#define PATH(index, path) [index] = path,
+#define PATH(index, path, mode) [index] = path,
 const char *const device_nodes[] = { DEVICE_NODES(PATH) };
 #define NODE_COUNT ARRAY_LENGTH(device_nodes)
 

@@ -348,8 +348,9 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 	}
 	if (signal == KICK_SIGNAL && is_kick(info)) {
 		host_signal();
-		if (slot->inside)
-			catch_up(slot);
+		/* An enclave that is ending lets nobody stay. */
+		if (slot->inside && catch_up(slot))
+			leave_by_interrupt(slot, uc);
 		return;
 	}
 	if (signal == 4 && info->si_code > 0 && (on_enclu(slot, uc) || on_cpuid(slot, uc)))

@@ -107,6 +107,8 @@ void second_filter(void)
 	if (__atomic_exchange_n(&second_filter_on, true, __ATOMIC_SEQ_CST))
 		return;
 	filter(filter_2, ARRAY_LENGTH(filter_2), SECCOMP_FILTER_FLAG_TSYNC);
+	if (session->flags & SESSION_FLAGS_CLOSES)
+		filter(filter_closes, ARRAY_LENGTH(filter_closes), SECCOMP_FILTER_FLAG_TSYNC);
 }
 
 i64 protect(u64 start, u64 size, u64 prot)

@@ -89,7 +89,7 @@ static inline struct sigcontext_64 *registers(ucontext_t *uc) { return (struct s
 void stub_start(void);                          /* before the program is mapped */
 #define NO_DESCRIPTORS "needs descriptors 1020 to 1023: raise the limit of open files (ulimit -n)"
 i64 keep_descriptor(i64 fd, i32 as, u32 flags); /* as one of ours; closes fd */
-void second_filter(void);                       /* at the first open or mapping of a device */
+void second_filter(void);                       /* at the first open or mapping of a device, when there is a session */
 extern bool second_filter_on;
 void __attribute__((noreturn)) die(const char *reason);  /* "vitrine: REASON" on standard error, then SIGKILL */
 void complain(const char *text);                /* "vitrine: TEXT" on standard error */
@@ -303,7 +303,7 @@ void undo_entry(struct slot *slot, ucontext_t *uc);     /* a signal hit an entry
 bool in_entry(u64 rip);
 bool rdtsc_is_illegal(void);                            /* inside an enclave, on this machine */
 void raise_exception(struct slot *slot, ucontext_t *uc, u32 vector, u32 error, u64 address, int signal, int code);
-void catch_up(struct slot *slot);                       /* the kick: protections of the current generation */
+i64 catch_up(struct slot *slot);                        /* the kick: protections of the current generation; not 0: leave */
 void enclaves_forget(void);                             /* in a fork child: nothing cached is its own */
 bool alias_fault(struct slot *slot, ucontext_t *uc, u64 address);
 bool code_is(struct slot *slot, u64 rip, const u8 *wanted, u64 size); /* up to 4 bytes, in or outside */

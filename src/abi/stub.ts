@@ -34,6 +34,8 @@ export const KICK_SIGNAL = 64;
 
 /** Op.IOCTL and Op.IDENTIFY: minus this number says that the inode is no device of ours. */
 export const STUB_NOT_A_DEVICE = 0x10000;
+/** Op.IOCTL: minus this number says that the result is a new descriptor, to be fetched by Op.RECEIVE. */
+export const STUB_NEW_DESCRIPTOR = 0x10001;
 /** Instead of the index of an SSA frame. */
 export const STUB_NO_FRAME = 0xffff_ffff;
 /**
@@ -49,6 +51,8 @@ export const STUB_USER_ADDRESS_END = USER_ADDRESS_END;
 export const SessionFlags = {
   /** Somebody reads the trace: entries, exits and AEX are reported. */
   TRACE: 1,
+  /** What ends with its last descriptor ends at once: closing one has to be told. */
+  CLOSES: 2,
 } as const;
 
 /** What the stub asks. Arguments in `args`, answers in `ret` and `out`. */
@@ -62,7 +66,7 @@ export const Op = {
   OPEN: 2,
   /** args: inode. ret: node index, or -1 when the descriptor is not a device of ours. */
   IDENTIFY: 3,
-  /** args: inode, command, argument. ret: value or -errno (-512 = restart). */
+  /** args: inode, command, argument. ret: value or -errno (-512 = restart), or -STUB_NEW_DESCRIPTOR; out: its inode. */
   IOCTL: 4,
   /** args: inode, address, length, prot, flags. ret: 0 or -errno. */
   MMAP: 5,
@@ -83,7 +87,7 @@ export const Op = {
    * FAULT. The enclave and its TCS are those of the record.
    */
   LEAF: 12,
-  /** args: enclave index. The caller has seen a new generation; runs follow. */
+  /** args: enclave index. The caller has seen a new generation; runs follow. ret: 0, or -errno: it has to leave. */
   SYNC: 13,
   /** args: enclave index. ret: 0 and the content memfd by SCM_RIGHTS; out: base, size. */
   ALIAS: 14,
@@ -93,6 +97,12 @@ export const Op = {
   EVENT: 16,
   /** More runs of the previous answer. */
   MORE: 17,
+  /** args: inode, as Op.IOCTL gave it. ret: 0 and the descriptor by SCM_RIGHTS, as for OPEN. */
+  RECEIVE: 18,
+  /** args: command. An SGX command on a descriptor that is no device of ours; only to tell a person. */
+  STRAY: 19,
+  /** A descriptor of a device was closed. Only with SessionFlags.CLOSES. */
+  CLOSED: 20,
 } as const;
 
 export const Verdict = {
@@ -236,7 +246,11 @@ export const SessionHeader = layout(
     /** CPUID.7.0: bits to set. */
     cpuid7Ebx: u32(32, 'bits added to CPUID.7.0:EBX'),
     cpuid7Ecx: u32(36, 'bits added to CPUID.7.0:ECX'),
-    reserved2: reserved(40, 24),
+    /** Bits by index in `deviceNodes`. */
+    nodes: u32(40, 'nodes that there are'),
+    sharedNodes: u32(44, 'nodes whose mappings are MAP_SHARED, else EINVAL'),
+    alignedNodes: u32(48, 'nodes whose mappings have a power of two for length and are aligned to it'),
+    reserved2: reserved(52, 12),
     cpuidSgx: array(64, CPUID_SGX_SUBLEAVES, CpuidRecord, 'CPUID.12 by sub-leaf; beyond: zeros'),
     reserved3: reserved(192, 64),
     /** Bit i: word i of `pending` is not zero. */

@@ -9,11 +9,14 @@
  *
  * Spec: linux/seccomp.h, linux/filter.h; docs/design.md, "Inside the target".
  */
-import { sgxDevices } from './sgx-uapi.ts';
+import { sgxNodes } from './sgx-uapi/generation.ts';
 import { StubFd, StubMap } from './stub.ts';
 
-/** The nodes that a machine offers; Op.OPEN names them by index, STUB_DEVICE_FIRST_MINOR + index is the minor. */
-export const deviceNodes = [sgxDevices.enclave, sgxDevices.provision] as const;
+/**
+ * The nodes of all generations, of which a machine has some (SessionHeader.nodes); Op.OPEN names them by index,
+ * STUB_DEVICE_FIRST_MINOR + index is the minor.
+ */
+export const deviceNodes = sgxNodes;
 
 /** A condition on one argument (low 32 bits, all our conditions need no more). */
 export type TrapCondition =
@@ -22,8 +25,11 @@ export type TrapCondition =
   /** The pointer argument is not NULL. */
   | { readonly arg: number; readonly nonNull: true };
 
-/** 'cpuid' stands beside the first on hosts where CPUID cannot be made to fault. */
-export type FilterName = 1 | 2 | 'cpuid';
+/**
+ * 'cpuid' stands beside the first on hosts where CPUID cannot be made to fault, 'closes' beside the second where
+ * SessionFlags.CLOSES asks for it.
+ */
+export type FilterName = 1 | 2 | 'cpuid' | 'closes';
 
 export interface Trap {
   readonly name: string;
@@ -46,6 +52,7 @@ const mapping = 'the range may hold an enclave mapping';
 const refusal = 'the device has no such operation, the memfd behind it has';
 const own = "the stub's own descriptors";
 const child = 'a child inherits enclave mappings but not their registration, and has to trap before it touches them';
+const closes = 'it may be the last descriptor of an enclave, which then ends';
 
 export const traps: readonly Trap[] = [
   { name: 'open', nr: 2, filter: 1, why: path },
@@ -159,6 +166,10 @@ export const traps: readonly Trap[] = [
   { name: 'fsync', nr: 74, filter: 2, why: refusal },
   { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x10, equals: 0x10 }], why: mapping },
   { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x20, equals: 0 }], why: 'a private mapping of a device' },
+
+  { name: 'close', nr: 3, filter: 'closes', why: closes },
+  { name: 'dup2', nr: 33, filter: 'closes', why: closes },
+  { name: 'dup3', nr: 292, filter: 'closes', why: closes },
 ];
 
 /** One classic-BPF instruction: code, jump if true, jump if false, constant. */
@@ -301,16 +312,18 @@ export function generatedHeaders(): { path: string; text: string }[] {
     '#define TRAPPED_CALLS(X) \\',
     numbers.map(([nr, name]) => `\tX(${nr}, ${name})`).join(' \\\n'),
     '',
-    '/* X(index, path): the device nodes. */',
+    '/* X(index, path, mode): the device nodes. */',
     '#define DEVICE_NODES(X) \\',
-    deviceNodes.map((node, index) => `\tX(${index}, "${node.path}")`).join(' \\\n'),
+    deviceNodes.map((node, index) => `\tX(${index}, "${node.path}", 0${node.mode.toString(8)})`).join(' \\\n'),
+    `#define UNNAMED_NODE ${deviceNodes.findIndex((node) => !node.path.startsWith('/'))}`,
     '',
     `#define TRAP_MARK 0x${TRAP_MARK.toString(16)}`,
     '',
     '#ifdef VITRINE_FILTERS',
     filterText(1),
     filterText('cpuid'),
-    filterText(2) + '#endif',
+    filterText(2),
+    filterText('closes') + '#endif',
     '',
     '#endif',
     '',

@@ -53,9 +53,12 @@ export class DeviceFiles<F> {
     return this.#byFile.get(file)?.fd;
   }
 
-  /** The files that nobody has any more, no longer found by inode; the caller disposes of them. */
-  takeUnreferenced(inUse: (file: F) => boolean): DeviceFile<F>[] {
-    const gone = [...this.#byInode.values()].filter(({ file, fd }) => !inUse(file) && tryLock(fd));
+  /**
+   * The files that nobody has any more, no longer found by inode; the caller disposes of them.
+   * @param mayGo asked of a file without descriptor and mapping
+   */
+  takeUnreferenced(inUse: (file: F) => boolean, mayGo: (file: F) => boolean): DeviceFile<F>[] {
+    const gone = [...this.#byInode.values()].filter(({ file, fd }) => !inUse(file) && tryLock(fd) && mayGo(file));
     for (const { inode } of gone) this.#byInode.delete(inode);
     return gone;
   }

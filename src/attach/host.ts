@@ -8,12 +8,13 @@
 import { Op } from '../abi/stub.ts';
 import type { OpenFile } from '../devices/device-table.ts';
 import { EnclaveFile } from '../kernel/enclave.ts';
+import { EnclaveSpace } from '../kernel/enclave-space.ts';
 import type { Machine } from '../machine/machine.ts';
 import type { Trace } from '../trace/events.ts';
 import { Connections } from './connections.ts';
 import type { MemfdContents } from './contents.ts';
 import { leaveForDeadThreads } from './dead-threads.ts';
-import type { DeviceFiles } from './device-files.ts';
+import type { DeviceFile, DeviceFiles } from './device-files.ts';
 import { close } from './linux/files.ts';
 import { send } from './linux/sockets.ts';
 import { adopt } from './requests/processes.ts';
@@ -28,10 +29,7 @@ import type { Watcher } from './watcher.ts';
 const LINGER_MS = 0.08;
 /** How long requests may keep the host from looking at its sockets. */
 const SOCKETS_EVERY_MS = 1;
-/**
- * When to look for files that nobody holds any more: soon after somebody let go of one, now and then, and before
- * sleeping, since a close cannot be seen, but that often at most.
- */
+/** When to look for files that nobody holds any more: soon after somebody let go of one, and now and then. */
 const SWEEP_SOON_MS = 10;
 const SWEEP_MS = 1000;
 
@@ -74,7 +72,8 @@ export class Host {
   readonly #watcher: Watcher;
   #long: LongRequest[] = [];
   #sweepAt = Number.POSITIVE_INFINITY;
-  #lastSweep = 0;
+  /** The last sweep left an enclave to threads that have still to leave it. */
+  #left = false;
 
   constructor(options: HostOptions) {
     this.machine = options.machine;
@@ -144,15 +143,30 @@ export class Host {
 
   /** Gives back every device file that nobody holds any more; a call in progress holds its file. */
   sweep(): void {
-    for (const deviceFile of this.files.takeUnreferenced(({ busy }) => busy)) {
-      const { file } = deviceFile;
-      if (file instanceof EnclaveFile) for (const session of this.connections) session.forgetEnclave(file.id);
-      this.machine.devices.release(file);
-      this.#contents.flush();
-      this.files.dispose(deviceFile);
+    for (let gone = this.#takeGone(); gone.length > 0; gone = this.#takeGone()) {
+      for (const deviceFile of gone) {
+        const { file } = deviceFile;
+        if (file instanceof EnclaveFile) for (const session of this.connections) session.forgetEnclave(file.id);
+        this.machine.devices.release(file);
+        this.#contents.flush();
+        this.files.dispose(deviceFile);
+      }
     }
-    this.#lastSweep = performance.now();
-    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : this.#lastSweep + SWEEP_MS;
+    const again = this.#left ? SWEEP_SOON_MS : SWEEP_MS;
+    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : performance.now() + again;
+  }
+
+  /** A device that enclaves lie behind outlives them, and an enclave the threads that are still inside. */
+  #takeGone(): DeviceFile<OpenFile>[] {
+    this.#left = false;
+    return this.files.takeUnreferenced(
+      (file) => file.busy || (file instanceof EnclaveSpace && file.enclaves.size > 0),
+      (file) => {
+        const mayGo = !(file instanceof EnclaveFile) || file.abandon();
+        this.#left ||= !mayGo;
+        return mayGo;
+      },
+    );
   }
 
   /** Somebody is about to let go of something. */
@@ -250,6 +264,9 @@ export class Host {
   }
 
   #onEnd(session: Session): void {
+    const { pid, opened, missedNode } = session;
+    if (!opened && missedNode !== undefined)
+      this.machine.devices.advice.tellMissingNode(pid, missedNode, session.gate.complain);
     const abandoned = this.#long.filter((request) => request.session === session);
     this.#long = this.#long.filter((request) => request.session !== session);
     for (const { steps } of abandoned) steps.return(DONE);
@@ -262,8 +279,6 @@ export class Host {
   }
 
   #sleep(): void {
-    // The last file may just have gone, as above.
-    if (performance.now() - this.#lastSweep > SWEEP_SOON_MS) return this.sweep();
     this.trace.flush();
     for (const { area } of this.connections) if (area !== undefined) area.hostSleeping = true;
     const asked = [...this.connections].some(({ area }) => area?.hasRequests);

@@ -37,6 +37,10 @@ export interface SessionFacts {
   readonly hostPid: number;
   readonly flags: number;
   readonly memfdDevice: number;
+  /** Bits by index in `deviceNodes`. */
+  readonly nodes: number;
+  readonly sharedNodes: number;
+  readonly alignedNodes: number;
   readonly cpuid7Ebx: number;
   readonly cpuid7Ecx: number;
   readonly cpuidSgx: readonly StructOf<typeof CpuidRecord>[];
@@ -67,6 +71,9 @@ export class SessionArea {
         hostPid: facts.hostPid,
         flags: facts.flags,
         memfdDevice: BigInt(facts.memfdDevice),
+        nodes: facts.nodes,
+        sharedNodes: facts.sharedNodes,
+        alignedNodes: facts.alignedNodes,
         cpuid7Ebx: facts.cpuid7Ebx,
         cpuid7Ecx: facts.cpuid7Ecx,
         cpuidSgx: facts.cpuidSgx.slice(0, CPUID_SGX_SUBLEAVES),

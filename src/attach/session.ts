@@ -43,6 +43,11 @@ export class Session {
   mm: Mm | undefined;
   /** Requests that came before ADOPT. */
   readonly early: Mailbox[] = [];
+  /** Descriptors for the program that it has not fetched yet, by inode. */
+  readonly unclaimed = new Map<number, number>();
+  /** It has opened a device; the first node that it asked for and that is not here. */
+  opened = false;
+  missedNode: string | undefined;
   /** It is over: its descriptors are closed, and their numbers may be others' by now. */
   ended = false;
   /** A copy of the process's userfaultfd: closing the last one would unregister its mappings. */
@@ -141,7 +146,7 @@ export class Session {
   /** Closes everything; the model has already let go of the address space. */
   dispose(): void {
     this.area?.dispose();
-    for (const fd of [this.socket, this.pidfd, this.uffd]) if (fd >= 0) close(fd);
+    for (const fd of [this.socket, this.pidfd, this.uffd, ...this.unclaimed.values()]) if (fd >= 0) close(fd);
   }
 
   /** SIGSTOP or a debugger; proc(5), /proc/pid/stat, state. */

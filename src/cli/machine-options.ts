@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
 import { InvalidArgumentError, Option } from 'commander';
+import { DEFAULT_SGX_UAPI, sgxUapis, type SgxUapi } from '../abi/sgx-uapi/generations.ts';
 import { NameError, StartError } from '../attach/standing/errors.ts';
 import { StateError } from '../attach/state-directory.ts';
 import {
@@ -20,6 +21,7 @@ export interface MachineFlags {
   readonly machine?: string;
   readonly cpu?: string;
   readonly epc?: readonly number[];
+  readonly sgxUapi?: SgxUapi;
   readonly state?: string;
   readonly inject?: readonly string[];
 }
@@ -29,6 +31,7 @@ export const machineOptions = (): Option[] => [
   machineOption(),
   cpuOption(),
   epcOption(),
+  sgxUapiOption(),
   stateOption(),
   injectOption(),
 ];
@@ -41,6 +44,11 @@ const cpuOption = (): Option =>
   ).choices(Object.keys(processorProfiles));
 const epcOption = (): Option =>
   new Option('--epc <size>', `how much enclave page cache there is (default: ${DEFAULT_EPC})`).argParser(epc);
+const sgxUapiOption = (): Option =>
+  new Option(
+    '--sgx-uapi <generation>',
+    `which generation of the SGX interface it has: docs/generations.md (default: ${DEFAULT_SGX_UAPI})`,
+  ).choices(sgxUapis);
 export const stateOption = (): Option =>
   new Option('--state <dir>', "where the identity is kept (default: $VITRINE_STATE_DIR, or the user's)");
 
@@ -87,6 +95,7 @@ export async function describeMachine(
       cpu,
       features,
       epc: flags.epc ?? file?.epc ?? parseEpc(DEFAULT_EPC),
+      sgxUapi: flags.sgxUapi ?? file?.sgxUapi ?? DEFAULT_SGX_UAPI,
       inject: [...(file?.inject ?? []), ...(flags.inject ?? [])],
     },
     state: flags.state ?? file?.state,

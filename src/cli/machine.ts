@@ -4,6 +4,7 @@ import { readIdentity } from '../attach/identity-store.ts';
 import { hostXcr0 } from '../attach/host-processor.ts';
 import { stateDirectory } from '../attach/state-directory.ts';
 import { Attributes, MiscSelect, Xfrm } from '../abi/sgx-arch.ts';
+import type { SgxUapi } from '../abi/sgx-uapi/generations.ts';
 import { epcSections, processorOf, DEFAULT_CPU } from '../machine/description.ts';
 import { fingerprintOf } from '../machine/identity.ts';
 import { limitToHost, processorProfiles, type ProcessorProfile } from '../machine/profiles.ts';
@@ -83,6 +84,7 @@ interface ShownMachine {
   /** As far as this host has what enclave code needs. */
   readonly here: ProcessorProfile;
   readonly epc: readonly number[];
+  readonly sgxUapi: SgxUapi;
   readonly inject: readonly string[];
   readonly cpuid: readonly CpuidOverride[];
   readonly directory: string;
@@ -100,6 +102,7 @@ async function describe(flags: Parameters<typeof describeMachine>[0]): Promise<S
     profile,
     here,
     epc: description.epc,
+    sgxUapi: description.sgxUapi,
     inject: description.inject,
     cpuid: cpuidOverrides(here, epcSections(description.epc)),
     directory: place.directory,
@@ -129,11 +132,12 @@ function processorAsJson(profile: ProcessorProfile): Record<string, unknown> {
   };
 }
 
-function asJson({ profile, here, epc, inject, cpuid, directory, identity }: ShownMachine): unknown {
+function asJson({ profile, here, epc, sgxUapi, inject, cpuid, directory, identity }: ShownMachine): unknown {
   return {
     ...processorAsJson(profile),
     xfrmOnThisHost: namesIn(Xfrm.format(here.xfrm)),
     epc,
+    sgxUapi,
     inject,
     cpuid,
     state: directory,
@@ -155,7 +159,7 @@ function profileTable(profiles: readonly ProcessorProfile[]): string {
   return table([['PROCESSOR', 'SGX2', 'KSS', 'AEX-Notify', 'largest', 'XFRM'], ...rows]);
 }
 
-function asText({ profile, here, epc, inject, cpuid, directory, identity }: ShownMachine): string {
+function asText({ profile, here, epc, sgxUapi, inject, cpuid, directory, identity }: ShownMachine): string {
   const missing = profile.xfrm & ~here.xfrm;
   const facts = [
     ['processor', profile.name],
@@ -167,6 +171,7 @@ function asText({ profile, here, epc, inject, cpuid, directory, identity }: Show
     ['MISCSELECT', MiscSelect.format(profile.miscSelect)],
     ['enclaves', `below 2^${profile.maxEnclaveSizeLog2_64} bytes, 2^${profile.maxEnclaveSizeLog2_32} in 32-bit mode`],
     ['EPC', epc.map(size).join(' and ')],
+    ['interface', sgxUapi],
     ['injected', inject.join(' and ')],
     ['identity', identity === undefined ? 'none yet: the first run makes it' : identity.fingerprint],
     ['CPUSVN', identity === undefined ? '' : String(identity.cpuSvn)],

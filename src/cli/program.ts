@@ -84,6 +84,7 @@ Examples:
   $ vitrine run --epc 8M --trace -- ./my-enclave-host 2>trace.txt
   $ vitrine run --trace trace.jsonl -- ./my-enclave-host    as data: docs/trace.md
   $ vitrine run --cpu skylake -- ./test_sgx        a processor without SGX2
+  $ vitrine run --sgx-uapi proposal-2018 -- ./my-prototype   another interface: docs/generations.md
   $ vitrine run --inject emodt:#GP@page=7 --trace -- ./test_sgx   one page's EMODT fails: docs/inject.md
   $ vitrine run --machine small.json -- ./test_sgx   see vitrine machine --help
   $ vitrine machine up demo; vitrine run --join demo -- ./one & vitrine run --join demo -- ./other

@@ -2,15 +2,17 @@
  * From a command number to a handler and back: table lookup, copying in and out, one at a time, slices, and the trace
  * line. Shared by all device nodes.
  */
+import { SGX_ENCLAVE_INODE } from '../abi/sgx-uapi/generation.ts';
 import { Errno } from '../lib/errno.ts';
 import type { Ioctl, IoctlTable } from '../lib/ioctl.ts';
 import type { Layout, StructOf, ValuesOf } from '../lib/layout.ts';
-import { fail, ok, why, type Failure, type KernelResult, type Why } from '../lib/outcome.ts';
+import { fail, ok, why, type Code, type Failure, type KernelResult, type Why } from '../lib/outcome.ts';
 import type { PlainRecord } from '../lib/plain.ts';
 import { toUserAddr, type UserAddr } from '../lib/units.ts';
 import type { Mm } from '../kernel/mm.ts';
 import type { Clock } from '../kernel/ports.ts';
-import { outcomeOf, type Trace } from '../trace/events.ts';
+import { outcomeOf, type Trace, type TraceResult } from '../trace/events.ts';
+import type { Advice } from './advice.ts';
 import type { DeviceMetrics } from './device-metrics.ts';
 import type { OpenFile } from './device-table.ts';
 
@@ -20,13 +22,26 @@ export type ResolveFd = (fd: number) => OpenFile | 'not-open' | 'other';
 export interface IoctlOutcome {
   /** 0 or more, or -errno; -ERESTARTSYS (512) where the system call is to be run again. */
   readonly ret: number;
+  /** The caller gets a descriptor of this file, close-on-exec; its number is the return value. */
+  readonly descriptorOf?: OpenFile;
   readonly why?: Why;
 }
 
+/** A success whose value is a new descriptor. */
+export class NewDescriptor {
+  readonly file: OpenFile;
+
+  constructor(file: OpenFile) {
+    this.file = file;
+  }
+}
+
+/** What a handler ends with: the value of a success is the return value of the ioctl, and so is an SGX code. */
+export type IoctlResult = KernelResult<number | void | NewDescriptor> | Code;
+
 /** Between slices of about a millisecond it yields, so that others are served. */
 export type IoctlSteps = Generator<void, IoctlOutcome>;
-/** The value of a success is the return value of the ioctl. */
-export type IoctlHandler<F> = (call: IoctlCall<F>) => Generator<void, KernelResult<number | void>>;
+export type IoctlHandler<F> = (call: IoctlCall<F>) => Generator<void, IoctlResult>;
 
 /** One ioctl in progress. */
 export class IoctlCall<F> {
@@ -34,16 +49,18 @@ export class IoctlCall<F> {
   readonly mm: Mm;
   readonly argument: bigint;
   readonly resolveFd: ResolveFd;
+  readonly advice: Advice | undefined;
   readonly #traced: boolean;
   #args: PlainRecord | undefined;
   #structs: Record<string, PlainRecord> | undefined;
 
-  constructor(file: F, mm: Mm, argument: bigint, resolveFd: ResolveFd, traced: boolean) {
+  constructor(file: F, mm: Mm, argument: bigint, resolveFd: ResolveFd, traced: boolean, advice?: Advice) {
     this.file = file;
     this.mm = mm;
     this.argument = argument;
     this.resolveFd = resolveFd;
     this.#traced = traced;
+    this.advice = advice;
   }
 
   /** For the trace: the decoded argument, as returned if it was, and what it points to. Empty when nobody listens. */
@@ -101,21 +118,26 @@ export interface DispatchOptions<F> {
   readonly trace: Trace;
   readonly clock: Clock;
   readonly metrics: DeviceMetrics;
+  /** A second ioctl on a file that is in one waits for it, as for a mutex; without, it is EBUSY. */
+  readonly waits?: boolean;
+  /** Says which other interface an unknown command is of. */
+  readonly advice?: Advice;
 }
 
-export class Dispatcher<F extends { busy: boolean }> {
+export class Dispatcher<F extends { busy: boolean; readonly node: string }> {
   readonly #options: DispatchOptions<F>;
 
   constructor(options: DispatchOptions<F>) {
     this.#options = options;
   }
 
-  /** EBUSY: an ioctl on this file is in progress; even before ENOTTY, which is for unknown commands. */
+  /** EBUSY: an ioctl on this file is in progress, unless this one waits; even before ENOTTY, which is for unknown commands. */
   *run(file: F, mm: Mm, command: number, argument: bigint, resolveFd: ResolveFd): IoctlSteps {
     const { table, trace, clock, metrics } = this.#options;
     const startMs = trace.on ? clock() : 0;
     const { pid, tid } = mm.port;
-    const call = new IoctlCall(file, mm, argument, resolveFd, trace.on);
+    if (file.node === SGX_ENCLAVE_INODE) this.#options.advice?.knowsDescriptors(pid);
+    const call = new IoctlCall(file, mm, argument, resolveFd, trace.on, this.#options.advice);
     const result = yield* this.#handle(table.find(command), call, command);
     const outcome = toIoctl(result);
     const name = table.describe(command);
@@ -127,19 +149,17 @@ export class Dispatcher<F extends { busy: boolean }> {
         ...(tid !== undefined && { tid }),
         name,
         ...call.decoded,
-        ...outcomeOf(result),
+        ...outcomeOfIoctl(result),
         durationUs: (clock() - startMs) * 1000,
       });
     }
     return outcome;
   }
 
-  *#handle(
-    entry: Ioctl | undefined,
-    call: IoctlCall<F>,
-    command: number,
-  ): Generator<void, KernelResult<number | void>> {
+  *#handle(entry: Ioctl | undefined, call: IoctlCall<F>, command: number): Generator<void, IoctlResult> {
     const { file } = call;
+    const { advice } = this.#options;
+    while (this.#options.waits === true && file.busy) yield;
     if (file.busy) {
       return fail(
         Errno.EBUSY,
@@ -148,7 +168,16 @@ export class Dispatcher<F extends { busy: boolean }> {
     }
     const handler = entry && this.#options.handlers[entry.name];
     if (handler === undefined) {
-      return fail(Errno.ENOTTY, why('the command is known', 'a command of the table', `0x${command.toString(16)}`));
+      const found = `0x${command.toString(16)}`;
+      return fail(
+        Errno.ENOTTY,
+        why(
+          'the command is known',
+          'a command of the table',
+          found,
+          advice?.unknownCommand(call.mm.port.pid, file.node, command),
+        ),
+      );
     }
     file.busy = true;
     try {
@@ -160,7 +189,17 @@ export class Dispatcher<F extends { busy: boolean }> {
   }
 }
 
-function toIoctl(result: KernelResult<number | void>): IoctlOutcome {
+function toIoctl(result: IoctlResult): IoctlOutcome {
   if (result.kind === 'errno') return { ret: -result.errno, why: result.why };
-  return { ret: result.value ?? 0 };
+  if (result.kind === 'code') return { ret: result.code, why: result.why };
+  const { value } = result;
+  return value instanceof NewDescriptor ? { ret: 0, descriptorOf: value.file } : { ret: value ?? 0 };
+}
+
+/** The number of a new descriptor is known only when the caller has it. */
+function outcomeOfIoctl(result: IoctlResult): TraceResult {
+  if (result.kind === 'ok' && result.value instanceof NewDescriptor) {
+    return { outcome: 'ok', result: `a descriptor of ${result.value.file.node}` };
+  }
+  return outcomeOf(result);
 }

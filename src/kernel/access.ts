@@ -69,7 +69,8 @@ function reservePage(mm: Mm, start: number, address: number): KernelResult<EpcIn
     fail(Errno.EIO, why(check, expected, found));
   const vma = mm.vmaAt(pageOf(start));
   if (vma === undefined) return refuse('an enclave is mapped there', 'a mapping', `none at ${hex(start)}`);
-  const { file } = vma;
+  const file = vma.file.enclaveAt(pageOf(address));
+  if (file === undefined) return refuse('an enclave is there', 'one that is alive', `none at ${hex(address)}`);
   if (!file.debug) {
     return refuse('the enclave was created with ATTRIBUTES.DEBUG', 'a debug enclave', 'a production enclave');
   }

@@ -17,17 +17,19 @@ import { SGX_ATTR_RESERVED_MASK, SGX_ATTR_UNPRIV_MASK, SGX_MISC_RESERVED_MASK } 
 import { isPowerOfTwo } from '../lib/bytes.ts';
 import { Errno } from '../lib/errno.ts';
 import { fail, ok, why, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
-import { addressOf, type EpcIndex, type LinPage } from '../lib/units.ts';
+import { addressOf, PAGE_SIZE_BYTES, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { eadd } from '../processor/encls/eadd.ts';
 import { ecreate } from '../processor/encls/ecreate.ts';
-import { eextendPage } from '../processor/encls/eextend.ts';
+import { eextend, eextendPage } from '../processor/encls/eextend.ts';
 import { einit } from '../processor/encls/einit.ts';
+import { EEXTEND_CHUNK_BYTES } from '../processor/measurement.ts';
 import { mrSigner } from '../processor/sigstruct.ts';
 import type { EnclaveFile } from './enclave.ts';
 
 /** EINIT is tried so often in a row, and so many rows, while interrupts end it. */
 const SGX_EINIT_SPIN_COUNT = 20;
 const SGX_EINIT_SLEEP_COUNT = 50;
+const CHUNKS = PAGE_SIZE_BYTES / EEXTEND_CHUNK_BYTES;
 /** Larger files than this shmem does not make. */
 const MAX_BACKING_BYTES = 1n << 63n;
 
@@ -92,8 +94,11 @@ export interface PageKind {
   readonly type: PageType;
   /** vm_max_prot_bits. */
   readonly maxProt: number;
-  readonly measure: boolean;
+  /** Which of its sixteen chunks are measured, bit i the i-th. */
+  readonly measured: number;
 }
+
+export const WHOLE_PAGE = 0xffff;
 
 /**
  * Adds one page.
@@ -143,12 +148,21 @@ function addTo(
   const operands = { linAddr: addressOf(page), srcPage: bytes.value, secInfo: kind.secInfo, secs: file.secs! };
   const added = injections?.leaf('EADD', file, page) ?? eadd(processor, operands, target);
   if (added.kind !== 'ok') return fail(Errno.EIO, added.why);
-  if (kind.measure) {
-    const extended = injections?.leaf('EEXTEND', file, page) ?? eextendPage(processor, file.secs!, target, bytes.value);
-    if (extended.kind !== 'ok') return fail(Errno.EIO, extended.why);
-  }
+  const extended = injections?.leaf('EEXTEND', file, page) ?? measure(file, target, kind.measured, bytes.value);
+  if (extended.kind !== 'ok') return fail(Errno.EIO, extended.why);
   file.pages.add(page, kind.type, kind.maxProt, target);
   kernel.epc.markReclaimable(target);
+  return ok();
+}
+
+function measure(file: EnclaveFile, target: EpcIndex, chunks: number, bytes: Uint8Array): LeafResult {
+  const { processor } = file.kernel;
+  if (chunks === WHOLE_PAGE) return eextendPage(processor, file.secs!, target, bytes);
+  for (let chunk = 0; chunk < CHUNKS; chunk++) {
+    if ((chunks & (1 << chunk)) === 0) continue;
+    const extended = eextend(processor, file.secs!, target, chunk * EEXTEND_CHUNK_BYTES);
+    if (extended.kind !== 'ok') return extended;
+  }
   return ok();
 }
 
@@ -166,6 +180,23 @@ export function* initEnclave(
 ): Generator<void, KernelResult> {
   const refused = checkPermitted(file) ?? checkDemands(file, sigStruct);
   if (refused) return refused;
+  const result = yield* tryEinit(file, sigStruct, signalPending);
+  if (result.kind === 'fault') return fail(Errno.EIO, result.why);
+  if (result.kind === 'code') {
+    return fail(Errno.EPERM, { ...result.why, check: `EINIT: ${result.why.check} (${sgxCodeName(result.code)})` });
+  }
+  return result;
+}
+
+/**
+ * EINIT, again and again while interrupts end it; the enclave is initialized when it succeeds.
+ * ERESTARTSYS: a signal meanwhile.
+ */
+export function* tryEinit(
+  file: EnclaveFile,
+  sigStruct: Uint8Array,
+  signalPending: SignalPending,
+): Generator<void, LeafResult | Failure> {
   const { processor, injections } = file.kernel;
   // Whoever signed is the launch key's owner, so every signer is accepted.
   processor.lePubKeyHash.set(mrSigner(sigStruct));
@@ -183,15 +214,12 @@ export function* initEnclave(
     }
     result = attempt();
   }
-  if (result.kind === 'fault') return fail(Errno.EIO, result.why);
-  if (result.kind === 'code') {
-    return fail(Errno.EPERM, { ...result.why, check: `EINIT: ${result.why.check} (${sgxCodeName(result.code)})` });
-  }
-  file.initialized = true;
-  return ok();
+  if (result.kind === 'ok') file.initialized = true;
+  return result;
 }
 
-function checkPermitted(file: EnclaveFile): Failure | undefined {
+/** EACCES: attributes that need a permission. */
+export function checkPermitted(file: EnclaveFile): Failure | undefined {
   const forbidden = file.attributes & ~file.attributesMask;
   if (forbidden === 0n) return undefined;
   return fail(

@@ -41,6 +41,29 @@ export function restrictPage(file: EnclaveFile, page: LinPage, permissions: numb
 }
 
 /**
+ * As SGX_IOC_PAGE_MODP of rfc-2021: EMODPR, which changes nothing where the page is to have what EMODPE gave it, and page
+ * table entries that follow.
+ * EFAULT: no such page, or EMODPR refused (then with its code). EINVAL: not PT_REG. EPERM: more than it was added with.
+ */
+export function setPageRights(file: EnclaveFile, page: LinPage, rights: number): ChangeResult {
+  const loaded = load(file, page);
+  if (loaded.kind !== 'ok') return loaded;
+  const { type, maxProt } = recorded(file, page);
+  if (type !== PageType.REG) {
+    return fail(Errno.EINVAL, why('the page is PT_REG', 'PT_REG', `${pageTypeName(type)} at ${hex(page)}`));
+  }
+  if ((rights & ~maxProt) !== 0) {
+    return fail(
+      Errno.EPERM,
+      why('the rights are within what the page was added with', `rights ${maxProt}`, `${rights} at ${hex(page)}`),
+    );
+  }
+  const changed = refused(restrict(file, page, rights, loaded.value)) ?? track(file);
+  if (changed.kind === 'ok') file.setRunning(page, rights);
+  return changed;
+}
+
+/**
  * Makes the page a TCS, or trims it; the enclave has to EACCEPT.
  * EFAULT: no such page, or EMODT refused (then with its code). EINVAL: only PT_REG becomes PT_TCS, and only that or
  * PT_TCS becomes PT_TRIM. EPERM: a page to become a TCS was added without R or W. EFAULT: ETRACK failed.
@@ -71,7 +94,10 @@ export function changePageType(file: EnclaveFile, page: LinPage, newType: PageTy
   );
   if (notChanged) return notChanged;
   // A TCS is never anything else again, but the kernel itself sees it as RW.
-  if (newType === PageType.TCS) file.pages.setMaxProt(page, RW);
+  if (newType === PageType.TCS) {
+    file.pages.setMaxProt(page, RW);
+    file.clearRunning(page);
+  }
   const tracked = track(file);
   if (tracked.kind === 'ok') file.pages.setType(page, newType);
   return tracked;
@@ -99,6 +125,7 @@ export function removePage(file: EnclaveFile, page: LinPage): ChangeResult {
   const busy = file.kernel.injections?.errno('unmark', file, page);
   if (busy) return busy;
   file.pages.delete(page);
+  file.clearRunning(page);
   file.shrink(false);
   file.giveBack(loaded.value);
   return ok();

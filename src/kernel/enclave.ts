@@ -12,20 +12,29 @@ import { epcIndex, pageOf, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { epa } from '../processor/encls/epa.ts';
 import { eremove } from '../processor/encls/eremove.ts';
 import { etrack } from '../processor/encls/etrack.ts';
+import type { EnclaveSpace } from './enclave-space.ts';
 import { fileAccess, type FileAccess } from './file-access.ts';
 import type { Kernel } from './kernel.ts';
 import type { Mm } from './mm.ts';
-import { EnclavePageTable, isEvicted } from './page-table.ts';
+import { EnclavePageTable, isEvicted, maxProtOf } from './page-table.ts';
 import { VA_SLOTS, VersionArrays } from './version-arrays.ts';
 
+export interface EnclaveFileOptions {
+  /** What its descriptors are of. */
+  readonly node?: string;
+  /** The device that is mapped in its place, where mappings are of no enclave. */
+  readonly space?: EnclaveSpace;
+}
+
 export class EnclaveFile {
-  readonly node: string = sgxDevices.enclave.path;
+  readonly node: string;
   readonly kernel: Kernel;
   readonly access: FileAccess;
   /** Small, unique in the machine. */
   readonly id: number;
+  readonly space: EnclaveSpace | undefined;
   /** Address spaces that map it. */
-  readonly mms = new Set<Mm>();
+  readonly mms: Set<Mm>;
   readonly pages = new EnclavePageTable();
   readonly versionArrays = new VersionArrays();
 
@@ -50,13 +59,39 @@ export class EnclaveFile {
   busy = false;
   /** Rights that were cut in [start, end) and that somebody may still use. */
   #cuts: { readonly start: number; readonly end: number; readonly released: () => boolean }[] = [];
+  /** What pages were last changed to by ioctl, where that is not their limit (SgxRules.limit `running`). */
+  readonly #running = new Map<LinPage, number>();
+  #abandoned = false;
+  #destroyed = false;
   /** Pages of the enclave and its SECS, for which VA slots are needed (page_cnt). */
   #pageCount = 0;
 
-  constructor(kernel: Kernel, access: FileAccess = fileAccess(OpenAccess.O_RDWR)) {
+  constructor(
+    kernel: Kernel,
+    access: FileAccess = fileAccess(OpenAccess.O_RDWR),
+    { node = sgxDevices.enclave.path, space }: EnclaveFileOptions = {},
+  ) {
     this.kernel = kernel;
     this.access = access;
+    this.node = node;
+    this.space = space;
+    this.mms = space?.mms ?? new Set();
     this.id = kernel.addEnclave(this);
+    space?.add(this);
+  }
+
+  /** What is mapped, and so has its pages. */
+  get memory(): EnclaveFile | EnclaveSpace {
+    return this.space ?? this;
+  }
+
+  /** The enclave behind a page of a mapping of this file: this one. */
+  enclaveAt(_page: LinPage): EnclaveFile {
+    return this;
+  }
+
+  enclavesIn(_startPage: number, _endPage: number): readonly EnclaveFile[] {
+    return [this];
   }
 
   /** SGX_ENCL_DEBUG. */
@@ -100,6 +135,21 @@ export class EnclaveFile {
     const page = this.versionArrays.pages.at(-1)!;
     this.versionArrays.removeLast();
     this.giveBack(page);
+  }
+
+  /** PROT bits that new mappings of a page and its page table entries may have. */
+  limitOf(page: LinPage, entryFlags: number): number {
+    return this.#running.get(page) ?? maxProtOf(entryFlags);
+  }
+
+  /** Where the rules follow running rights: what the page's page table entries get from now on. */
+  setRunning(page: LinPage, rights: number): void {
+    this.#running.set(page, rights);
+  }
+
+  /** The page's limit is what it was added with again; also when it goes. */
+  clearRunning(page: LinPage): void {
+    this.#running.delete(page);
   }
 
   /** Visits the pages of [start, end) that have contents which processes could use. */
@@ -179,8 +229,30 @@ export class EnclaveFile {
     return over.length === 0 ? undefined : () => over.every(({ released }) => released());
   }
 
-  /** The last reference is gone: EREMOVE of everything. Source: sgx_encl_release. */
+  /**
+   * The last descriptor is gone. Where mappings are of no enclave, threads may still be inside: nobody finds the enclave
+   * any more, and they are made to leave. Returns whether they have, and it can be destroyed.
+   */
+  abandon(): boolean {
+    if (this.space === undefined) return true;
+    if (!this.#abandoned) {
+      this.#abandoned = true;
+      this.generation = this.#nextGeneration();
+      this.kernel.onGeneration(this, this.generation);
+    }
+    this.interruptThreads();
+    return ![...this.mms].some((mm) => mm.port.hasThreadInside(this.id));
+  }
+
+  get abandoned(): boolean {
+    return this.#abandoned;
+  }
+
+  /** The last reference is gone: EREMOVE of everything, once. Source: sgx_encl_release. */
   destroy(): void {
+    if (this.#destroyed) return;
+    this.#destroyed = true;
+    this.space?.remove(this);
     for (const mm of this.mms) mm.forgetFile(this);
     const { backing } = this.kernel;
     this.pages.visit(0, Infinity, (_page, flags, location) => {

@@ -14,7 +14,7 @@ import type { EnclaveFile } from './enclave.ts';
 import type { Mm, Vma } from './mm.ts';
 import { maxProtOf } from './page-table.ts';
 import { loadPage, loadSecs } from './paging.ts';
-import { exceedsMaxProt, RWX } from './protection.ts';
+import { exceedsLimit, RWX } from './protection.ts';
 
 export interface FaultRequest {
   readonly page: LinPage;
@@ -30,8 +30,8 @@ export type FaultVerdict =
   | { readonly kind: 'retry' }
   /** SIGSEGV with SEGV_ACCERR. */
   | { readonly kind: 'fault'; readonly fault: Fault }
-  /** The driver refused: SIGBUS with BUS_ADRERR. */
-  | { readonly kind: 'bus'; readonly why: Why }
+  /** The driver refused: SIGBUS with BUS_ADRERR; what the vDSO function reports is a #PF with this error code. */
+  | { readonly kind: 'bus'; readonly errorCode: number; readonly why: Why }
   /** A present EPC page seen from outside: reads give ones, writes are lost. */
   | { readonly kind: 'abort-page' }
   /** No enclave is mapped there. */
@@ -42,6 +42,12 @@ export function resultOf(verdict: FaultVerdict): TraceResult {
   if (verdict.kind === 'fault') return outcomeOf(verdict.fault);
   if (verdict.kind === 'bus') return { outcome: 'signal', result: 'SIGBUS', why: verdict.why };
   return { outcome: 'ok', result: verdict.kind === 'retry' ? 'mended' : verdict.kind };
+}
+
+/** Why the driver brings no page. */
+interface NotBrought {
+  readonly kind: 'bus';
+  readonly why: Why;
 }
 
 const { P, W, U, I, SGX } = PageFaultError.bit;
@@ -64,12 +70,15 @@ export function handleFault(mm: Mm, request: FaultRequest): FaultVerdict {
     return refused(page, bits | present(vma, page), vmaWhy(vma, access));
 
   const brought = bringPage(mm, vma, page);
-  if (brought.kind === 'bus') return brought;
+  if (brought.kind === 'bus') return { ...brought, errorCode: bits };
   const epcPage = brought.value;
   const { processor, contents } = mm.kernel;
-  const { file } = vma;
+  const file = vma.file.enclaveAt(page)!;
 
   if (access === 'exec' && (vma.prot & PROT_EXEC) === 0) return refused(page, bits | P, vmaWhy(vma, access));
+  const forbidden = runningRefusal(file, page, access);
+  if (forbidden && access === 'write') return { kind: 'bus', errorCode: bits | P, why: forbidden };
+  if (forbidden) return refused(page, bits | P, forbidden);
   if (!inside && via !== 'leaf') return { kind: 'abort-page' };
   const wanted = via === 'leaf' ? 0 : { read: 1, write: 2, exec: 4 }[access];
   const denied = epcmRefusal(mm, file, page, epcPage, wanted);
@@ -80,15 +89,16 @@ export function handleFault(mm: Mm, request: FaultRequest): FaultVerdict {
 }
 
 /** The driver's fault handler: the page is in EPC afterwards, or the verdict is SIGBUS. */
-export function bringPage(mm: Mm, vma: Vma, page: LinPage): Ok<EpcIndex> | Extract<FaultVerdict, { kind: 'bus' }> {
-  const { file } = vma;
+export function bringPage(mm: Mm, vma: Vma, page: LinPage): Ok<EpcIndex> | NotBrought {
+  const file = vma.file.enclaveAt(page);
+  if (file === undefined) return bus('an enclave is there', 'one that is alive', `none at ${hex(page)}`);
   const entry = file.pages.get(page);
   if (entry === undefined) {
-    return mm.kernel.processor.profile.sgx2
+    return mm.kernel.processor.profile.sgx2 && mm.kernel.rules.augmentedRights !== undefined
       ? augment(mm, file, page)
       : bus('the page was added', 'ADD_PAGES before, or a processor with SGX2', `no page at ${hex(page)}`);
   }
-  if (exceedsMaxProt(vma.prot, entry.flags)) {
+  if (exceedsLimit(file, vma.prot, entry.flags)) {
     return bus(
       'the mapping has no more rights than the page was added with',
       Prot.format(maxProtOf(entry.flags)),
@@ -101,7 +111,7 @@ export function bringPage(mm: Mm, vma: Vma, page: LinPage): Ok<EpcIndex> | Extra
 }
 
 /** A page where there was none: EAUG. It stays PENDING until the enclave accepts it. */
-function augment(mm: Mm, file: EnclaveFile, page: LinPage): Ok<EpcIndex> | Extract<FaultVerdict, { kind: 'bus' }> {
+function augment(mm: Mm, file: EnclaveFile, page: LinPage): Ok<EpcIndex> | NotBrought {
   if (!file.initialized) return bus('the enclave is initialized', 'INIT before', `no page at ${hex(page)} before INIT`);
   const { kernel } = mm;
   const target = kernel.reclaimer.allocate(file, page);
@@ -123,11 +133,29 @@ function augment(mm: Mm, file: EnclaveFile, page: LinPage): Ok<EpcIndex> | Extra
     kernel.epc.give(target.value);
     return { kind: 'bus', why: result.why };
   }
-  // The limit by SECINFO has no meaning for pages that the enclave itself agrees to.
-  file.pages.add(page, PageType.REG, RWX, target.value);
+  // The limit by SECINFO has no meaning for pages that the enclave itself agrees to; rfc-2021 left X to a policy to come.
+  file.pages.add(page, PageType.REG, kernel.rules.augmentedRights ?? RWX, target.value);
   kernel.epc.markReclaimable(target.value);
   kernel.epc.touch(target.value);
   return ok(target.value);
+}
+
+/**
+ * Where page table entries follow what an ioctl last said, whatever the mapping allows and the EPCM has.
+ *
+ * Model: fetching from a page that lost X by SGX_IOC_PAGE_MODP is a #PF; the series of 2021 has nothing for that, and its
+ * kernel would let the instruction fault for ever.
+ */
+function runningRefusal(file: EnclaveFile, page: LinPage, access: FaultRequest['access']): Why | undefined {
+  if (file.kernel.rules.limit !== 'running' || access === 'read') return undefined;
+  const limit = file.limitOf(page, file.pages.get(page)!.flags);
+  if ((limit & (access === 'write' ? PROT_WRITE : PROT_EXEC)) !== 0) return undefined;
+  return why(
+    'the page table entry allows the access',
+    access,
+    `${Prot.format(limit)} at ${hex(page)}`,
+    'SGX_IOC_PAGE_MODP tells the kernel of rights that EMODPE has given',
+  );
 }
 
 /** Why the EPCM refuses enclave code the access, if it does. `wanted` = 0 asks only whether the page has contents. */
@@ -150,15 +178,16 @@ function refused(page: LinPage, errorCode: number, reason: Why): FaultVerdict {
 }
 
 function present({ file }: Vma, page: LinPage): number {
-  const epcPage = file.pages.residentPage(page);
-  return epcPage !== undefined && file.kernel.processor.epcm.isFilled(epcPage) ? P : 0;
+  const enclave = file.enclaveAt(page);
+  const epcPage = enclave?.pages.residentPage(page);
+  return epcPage !== undefined && enclave!.kernel.processor.epcm.isFilled(epcPage) ? P : 0;
 }
 
 function vmaWhy(vma: Vma, access: string): Why {
   return why(`the mapping allows ${access}`, access, Prot.format(vma.prot), 'mprotect it');
 }
 
-function bus(check: string, expected: string, found: string, advice?: string): Extract<FaultVerdict, { kind: 'bus' }> {
+function bus(check: string, expected: string, found: string, advice?: string): NotBrought {
   return { kind: 'bus', why: why(check, expected, found, advice) };
 }
 

@@ -7,9 +7,13 @@ import type { EpcIndex } from '../lib/units.ts';
 import type { Processor } from '../processor/processor.ts';
 import type { Trace } from '../trace/events.ts';
 import { Backing } from './backing.ts';
+import type { SgxRules } from '../abi/sgx-uapi/generation.ts';
+import { mainlineGeneration } from '../abi/sgx-uapi/generations.ts';
 import type { EnclaveFile } from './enclave.ts';
+import type { EnclaveSpace } from './enclave-space.ts';
 import { Epc, type EpcUsage } from './epc.ts';
 import type { HeldContents } from './held-contents.ts';
+import type { Mappable } from './may-map.ts';
 import type { Injections } from './injections.ts';
 import { Mm, type VmaRecord } from './mm.ts';
 import type { ProcessPort } from './ports.ts';
@@ -20,6 +24,8 @@ export interface KernelOptions {
   /** The contents that the processor was given. */
   readonly contents: HeldContents;
   readonly trace: Trace;
+  /** Which driver it is. */
+  readonly rules?: SgxRules;
   readonly injections?: Injections | undefined;
 }
 
@@ -33,6 +39,7 @@ export class Kernel {
   readonly processor: Processor;
   readonly contents: HeldContents;
   readonly epc: Epc;
+  readonly rules: SgxRules;
   readonly backing = new Backing();
   readonly reclaimer: Reclaimer;
   /** Outcomes on request; undefined while nobody asked for any. */
@@ -42,12 +49,14 @@ export class Kernel {
   /** Called when no EPC page is free and none can be evicted: files that nobody holds any more may be released. */
   onShortage: () => void = () => {};
   readonly #enclaves = new Map<number, EnclaveFile>();
+  readonly #spaces = new Map<number, EnclaveSpace>();
   readonly #bySecs = new Map<EpcIndex, EnclaveFile>();
   #nextEnclaveId = 1;
 
-  constructor({ processor, contents, trace, injections }: KernelOptions) {
+  constructor({ processor, contents, trace, rules = mainlineGeneration.rules, injections }: KernelOptions) {
     this.processor = processor;
     this.contents = contents;
+    this.rules = rules;
     this.injections = injections;
     this.epc = new Epc(processor.epcm.pages);
     this.reclaimer = new Reclaimer(this, trace);
@@ -80,6 +89,11 @@ export class Kernel {
     return this.#enclaves.get(id);
   }
 
+  /** What a mapping is of. */
+  mappable(id: number): Mappable | undefined {
+    return this.#enclaves.get(id) ?? this.#spaces.get(id);
+  }
+
   enclaves(): readonly EnclaveFile[] {
     return [...this.#enclaves.values()];
   }
@@ -100,6 +114,17 @@ export class Kernel {
     const id = this.#nextEnclaveId++;
     this.#enclaves.set(id, file);
     return id;
+  }
+
+  /** For EnclaveSpace, as for enclaves. */
+  addSpace(space: EnclaveSpace): number {
+    const id = this.#nextEnclaveId++;
+    this.#spaces.set(id, space);
+    return id;
+  }
+
+  forgetSpace(space: EnclaveSpace): void {
+    this.#spaces.delete(space.id);
   }
 
   rememberSecs(secs: EpcIndex, enclave: EnclaveFile): void {

@@ -94,7 +94,9 @@ function run<T>(
   leaf: (access: EnclaveAccess) => LeafResult<T>,
 ): LeafResult<T> {
   if (file === undefined || !file.created) {
-    return notPresent(address, why('the operand is in the EPC', 'an enclave mapped there', 'none'));
+    const fault = notPresent(address, why('the operand is in the EPC', 'an enclave mapped there', 'none'));
+    // Where there is a mapping and no enclave (any more), the driver has nothing to bring.
+    return file === undefined && mm.vmaAt(pageOf(address)) !== undefined ? { ...fault, bus: true } : fault;
   }
   const result = bringing(mm, file, leaf);
   mm.kernel.reclaimer.balance();
@@ -108,7 +110,13 @@ function bringing<T>(mm: Mm, file: EnclaveFile, leaf: (access: EnclaveAccess) =>
     const result = leaf(mm.access(file));
     if (result.kind !== 'fault' || result.vector !== 14 || (result.errorCode & P) !== 0) return result;
     const vma = mm.vmaAt(pageOf(result.address));
-    if (vma === undefined || vma.file !== file || vma.prot === 0 || tries === MAX_TRIES) return result;
+    if (
+      vma === undefined ||
+      vma.file.enclaveAt(pageOf(result.address)) !== file ||
+      vma.prot === 0 ||
+      tries === MAX_TRIES
+    )
+      return result;
     // The kernel brings nothing for a write that the mapping forbids.
     if ((result.errorCode & W) !== 0 && (vma.prot & Prot.bit.PROT_WRITE) === 0) return result;
     const brought = bringPage(mm, vma, pageOf(result.address));

@@ -1,26 +1,26 @@
 /**
  * The address space of one process, as far as enclaves are mapped in it: VMAs, and which protections the process has
  * yet to apply to its real mappings.
- * Source: sgx_mmap in arch/x86/kernel/cpu/sgx/driver.c; sgx_encl_may_map, sgx_vma_mprotect in encl.c
+ * Source: sgx_mmap in arch/x86/kernel/cpu/sgx/driver.c; sgx_vma_mprotect in encl.c
  */
 import type { Enclu } from '../abi/sgx-arch.ts';
-import { Madvise, MapFlags, MapType, Prot } from '../abi/linux.ts';
+import { Madvise, Prot } from '../abi/linux.ts';
 import { Errno } from '../lib/errno.ts';
 import { IntervalMap } from '../lib/interval.ts';
-import { fail, ok, why, type Failure, type KernelResult, type LeafResult } from '../lib/outcome.ts';
-import { addressOf, linPage, type LinPage } from '../lib/units.ts';
+import { fail, ok, why, type KernelResult, type LeafResult } from '../lib/outcome.ts';
+import type { LinPage } from '../lib/units.ts';
 import type { EnclaveAccess } from '../processor/enclu/access.ts';
 import type { CheckEnterOptions, TcsParameters } from '../processor/enclu/check-enter.ts';
 import type { EncluOperands } from '../processor/enclu/enclu.ts';
 import { accessMemory } from './access.ts';
-import { EnclaveFile } from './enclave.ts';
-import { checkMapAccess, type FileAccess } from './file-access.ts';
+import type { EnclaveFile } from './enclave.ts';
+import { checkMapAccess } from './file-access.ts';
 import { handleFault, type FaultRequest, type FaultVerdict } from './fault.ts';
 import type { Kernel } from './kernel.ts';
 import { runCheckEnter, runEnclu, type InsideThread } from './leaves.ts';
-import { maxProtOf } from './page-table.ts';
+import { checkMayMap, checkShared, isMappable, type Mappable, type MappedFile } from './may-map.ts';
 import type { ProcessPort, ProtectionRun } from './ports.ts';
-import { effectiveProt, exceedsMaxProt, RWX } from './protection.ts';
+import { effectiveProt, exceedsLimit, RWX } from './protection.ts';
 
 /** One enclave mapping: pages [startPage, endPage). */
 export interface VmaRecord {
@@ -30,14 +30,8 @@ export interface VmaRecord {
   readonly fileId: number;
 }
 
-/** A device's open file. */
-export interface MappedFile {
-  readonly node: string;
-  readonly access: FileAccess;
-}
-
 export interface Vma {
-  readonly file: EnclaveFile;
+  readonly file: Mappable;
   readonly prot: number;
 }
 
@@ -65,15 +59,15 @@ export class Mm {
    * enclave and not in ELRANGE; READ_IMPLIES_EXEC; a page there was added with less than `prot`.
    */
   mmap(file: MappedFile, startPage: number, endPage: number, prot: number, flags: number): KernelResult {
-    const isEnclave = file instanceof EnclaveFile;
-    const forbidden = (isEnclave ? checkShared(flags) : undefined) ?? checkMapAccess(file.access, prot);
+    const target = isMappable(file) ? file : undefined;
+    const forbidden = (target && checkShared(flags)) ?? checkMapAccess(file.access, prot);
     if (forbidden) return forbidden;
-    if (!isEnclave) return fail(Errno.ENODEV, why('the device can be mapped', '/dev/sgx_enclave', file.node));
+    if (target === undefined) return fail(Errno.ENODEV, why('the file can be mapped', 'one that can', file.node));
     const access = prot & RWX;
-    const refused = this.#checkMayMap(file, startPage, endPage, access);
+    const refused = checkMayMap(this.port, target, startPage, endPage, access);
     if (refused) return refused;
     this.munmap(startPage, endPage);
-    this.#map(file, startPage, endPage, access);
+    this.#map(target, startPage, endPage, access);
     return ok();
   }
 
@@ -86,7 +80,7 @@ export class Mm {
     const access = prot & RWX;
     const parts = this.#vmas.clipped(startPage, endPage);
     for (const { start, end, value } of parts) {
-      const refused = checkMapAccess(value.file.access, prot) ?? this.#checkMayMap(value.file, start, end, access);
+      const refused = checkMapAccess(value.file.access, prot) ?? checkMayMap(this.port, value.file, start, end, access);
       if (refused) return refused;
     }
     for (const { start, end, value } of parts) this.#map(value.file, start, end, access);
@@ -149,16 +143,16 @@ export class Mm {
   }
 
   enclaveAt(page: LinPage): EnclaveFile | undefined {
-    return this.#vmas.get(page)?.file;
+    return this.#vmas.get(page)?.file.enclaveAt(page);
   }
 
   /** Enclaves mapped here. */
   enclaves(): ReadonlySet<EnclaveFile> {
-    return new Set([...this.#vmas].map(({ value }) => value.file));
+    return new Set([...this.#vmas].flatMap(({ start, end, value }) => value.file.enclavesIn(start, end)));
   }
 
   maps(file: EnclaveFile, startPage: number, endPage: number): boolean {
-    return this.#vmas.overlapping(startPage, endPage).some(({ value }) => value.file === file);
+    return this.#vmas.overlapping(startPage, endPage).some(({ value }) => value.file === file.memory);
   }
 
   /** Protections to apply to the process's mappings, in order of address; they count as applied from now on. */
@@ -195,9 +189,9 @@ export class Mm {
       isWritable: (page) => ((this.#vmas.get(page)?.prot ?? 0) & Prot.bit.PROT_WRITE) !== 0,
       lookup: (page) => {
         const vma = this.#vmas.get(page);
-        if (vma === undefined || vma.file !== file || vma.prot === 0) return undefined;
+        if (vma === undefined || vma.file.enclaveAt(page) !== file || vma.prot === 0) return undefined;
         const entry = file.pages.get(page);
-        if (entry === undefined || exceedsMaxProt(vma.prot, entry.flags)) return undefined;
+        if (entry === undefined || exceedsLimit(file, vma.prot, entry.flags)) return undefined;
         return file.pages.residentPage(page);
       },
     };
@@ -228,9 +222,9 @@ export class Mm {
   /** For EnclaveFile: finds what must be applied in [startPage, endPage) now. */
   refresh(file: EnclaveFile, startPage: number, endPage: number): void {
     for (const part of this.#vmas.clipped(startPage, endPage)) {
-      if (part.value.file !== file) continue;
+      if (part.value.file !== file.memory) continue;
       for (const { start, end, value } of this.#applied.clipped(part.start, part.end)) {
-        this.#require(part.value, start, end, (prot) => prot !== value);
+        this.#require(file, part.value.prot, start, end, (prot) => prot !== value);
       }
     }
   }
@@ -238,25 +232,27 @@ export class Mm {
   /** For a new child: the mappings of its parent, whose protections may be any. */
   inherit(vmas: readonly VmaRecord[]): void {
     for (const { startPage, endPage, prot, fileId } of vmas) {
-      const file = this.kernel.enclave(fileId);
+      const file = this.kernel.mappable(fileId);
       if (file === undefined) continue;
       const vma = { file, prot: prot & RWX };
       file.mms.add(this);
       this.#vmas.set(startPage, endPage, vma);
       this.#applied.set(startPage, endPage, vma.prot);
-      this.#require(vma, startPage, endPage, () => true);
+      for (const enclave of file.enclavesIn(startPage, endPage)) {
+        this.#require(enclave, vma.prot, startPage, endPage, () => true);
+      }
     }
   }
 
-  /** For EnclaveFile: the enclave is gone. */
-  forgetFile(file: EnclaveFile): void {
+  /** For the file: it is gone. */
+  forgetFile(file: Mappable): void {
     for (const { start, end, value } of this.#vmas) if (value.file === file) this.munmap(start, end);
     this.#acknowledged.delete(file.id);
   }
 
   exit(): void {
     this.#exited = true;
-    for (const file of this.enclaves()) file.mms.delete(this);
+    for (const { value } of this.#vmas) value.file.mms.delete(this);
     this.#vmas.clear();
     this.#applied.clear();
     this.#updates.clear();
@@ -264,16 +260,22 @@ export class Mm {
   }
 
   /** The process's mapping of the range has `prot` throughout now. */
-  #map(file: EnclaveFile, startPage: number, endPage: number, prot: number): void {
+  #map(file: Mappable, startPage: number, endPage: number, prot: number): void {
     file.mms.add(this);
     this.#vmas.set(startPage, endPage, { file, prot });
     setMerged(this.#applied, startPage, endPage, prot);
     this.#updates.delete(startPage, endPage);
-    this.refresh(file, startPage, endPage);
+    for (const enclave of file.enclavesIn(startPage, endPage)) this.refresh(enclave, startPage, endPage);
   }
 
   /** Asks for the effective protections of the pages with contents, where `differs` says so. */
-  #require(vma: Vma, startPage: number, endPage: number, differs: (prot: number) => boolean): void {
+  #require(
+    enclave: EnclaveFile,
+    vmaProt: number,
+    startPage: number,
+    endPage: number,
+    differs: (prot: number) => boolean,
+  ): void {
     const { epcm } = this.kernel.processor;
     let start = 0;
     let end = 0;
@@ -283,8 +285,9 @@ export class Mm {
       setMerged(this.#applied, start, end, wanted);
       setMerged(this.#updates, start, end, wanted);
     };
-    vma.file.visitFilled(startPage, endPage, (page, flags, epcPage) => {
-      const prot = effectiveProt(vma.prot, flags, epcm.secInfoFlags(epcPage));
+    enclave.visitFilled(startPage, endPage, (page, flags, epcPage) => {
+      const limit = enclave.limitOf(page, flags);
+      const prot = effectiveProt(this.kernel.rules, vmaProt, limit, epcm.secInfoFlags(epcPage));
       if (!differs(prot)) return;
       if (page !== end || prot !== wanted) {
         flush();
@@ -294,18 +297,6 @@ export class Mm {
       end = page + 1;
     });
     flush();
-  }
-
-  /** sgx_encl_may_map. */
-  #checkMayMap(file: EnclaveFile, startPage: number, endPage: number, access: number): Failure | undefined {
-    return (
-      checkRange(file, startPage, endPage) ?? this.#checkPersonality() ?? checkMaxProt(file, startPage, endPage, access)
-    );
-  }
-
-  #checkPersonality(): Failure | undefined {
-    if (!this.port.readImpliesExec()) return undefined;
-    return fail(Errno.EACCES, why('the personality has no READ_IMPLIES_EXEC', 'not set', 'set'));
   }
 }
 
@@ -332,45 +323,3 @@ const acceptedAdvice: ReadonlySet<number> = new Set([
   Madvise.MADV_DONTDUMP,
   Madvise.MADV_KEEPONFORK,
 ]);
-
-function checkShared(flags: number): Failure | undefined {
-  const type = MapFlags.extract(flags, 'MAP_TYPE');
-  if (type === MapType.MAP_SHARED || type === MapType.MAP_SHARED_VALIDATE) return undefined;
-  return fail(Errno.EINVAL, why('the mapping is MAP_SHARED', 'MAP_SHARED', MapFlags.format(flags)));
-}
-
-function checkRange(file: EnclaveFile, startPage: number, endPage: number): Failure | undefined {
-  if (!file.initialized) return undefined;
-  const start = addressOf(linPage(startPage));
-  const end = addressOf(linPage(endPage));
-  if (start >= file.base && end <= file.base + file.sizeBytes) return undefined;
-  return fail(
-    Errno.EACCES,
-    why(
-      'a mapping of an initialized enclave lies in ELRANGE',
-      `${hex(file.base)}-${hex(file.base + file.sizeBytes)}`,
-      `${hex(start)}-${hex(end)}`,
-    ),
-  );
-}
-
-/** Pages that are there allow all of `access`; pages that are not impose nothing. */
-function checkMaxProt(file: EnclaveFile, startPage: number, endPage: number, access: number): Failure | undefined {
-  let refused: Failure | undefined;
-  file.pages.visit(startPage, endPage, (page, flags) => {
-    if ((access & ~maxProtOf(flags)) === 0) return true;
-    refused = fail(
-      Errno.EACCES,
-      why(
-        'the protection is within what each page was added with',
-        `at most ${Prot.format(maxProtOf(flags))} at ${hex(addressOf(page))}`,
-        Prot.format(access),
-        'map pages with the rights of their SECINFO',
-      ),
-    );
-    return false;
-  });
-  return refused;
-}
-
-const hex = (address: number): string => `0x${address.toString(16)}`;

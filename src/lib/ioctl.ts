@@ -17,6 +17,8 @@ export interface IoctlEntry {
   /** Every errno the kernel's handler gives, restarts included. */
   readonly errors: readonly ErrnoName[];
   readonly doc: string;
+  /** Other names that it has had. */
+  readonly aliases?: readonly { readonly name: string; readonly origin: string }[];
 }
 
 export type Ioctl<E extends IoctlEntry = IoctlEntry> = E & {

@@ -1,5 +1,6 @@
 /** A machine in words, as the command line and machine files give it, turned into what the parts want. */
 import { Attributes, MiscSelect, Xfrm } from '../abi/sgx-arch.ts';
+import { sgxUapis, type SgxUapi } from '../abi/sgx-uapi/generations.ts';
 import { CPUID_SGX_SUBLEAVES } from '../abi/stub.ts';
 import type { BitField } from '../lib/bit-field.ts';
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
@@ -29,6 +30,8 @@ export interface MachineDescription {
   readonly features: ProcessorFeatures;
   /** Bytes of each EPC section. */
   readonly epc: readonly number[];
+  /** The generation of the SGX interface. */
+  readonly sgxUapi: SgxUapi;
   /** Outcomes to come instead of what would be: docs/inject.md. */
   readonly inject: readonly string[];
 }
@@ -44,6 +47,13 @@ export function parseCpu(name: string): ProcessorProfile {
   if (profile !== undefined) return profile;
   const known = Object.keys(processorProfiles).join(', ');
   throw new DescriptionError(`There is no processor "${name}". Known: ${known}.`);
+}
+
+/** Throws a DescriptionError. */
+export function parseSgxUapi(name: string): SgxUapi {
+  const known = sgxUapis.find((one) => one === name);
+  if (known !== undefined) return known;
+  throw new DescriptionError(`There is no SGX interface "${name}". Known: ${sgxUapis.join(', ')}.`);
 }
 
 const { MODE64BIT, KSS, AEXNOTIFY } = Attributes.mask;

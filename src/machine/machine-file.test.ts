@@ -14,6 +14,7 @@ describe('a machine file', () => {
       cpu: 'sapphire-rapids',
       features: {},
       epc: [128 * 2 ** 20],
+      sgxUapi: 'mainline',
       inject: [],
       state: undefined,
     });
@@ -23,7 +24,14 @@ describe('a machine file', () => {
   it('names a profile, sizes, injections and a directory', () => {
     const inject = ['eaug:#GP', 'alloc:ENOMEM@nth=2'];
     const file = { $schema: 'x', cpu: 'icelake', epc: '64M,32M', inject, state: 'here' };
-    expect(parse(file)).toEqual({ cpu: 'icelake', features: {}, epc: [2 ** 26, 2 ** 25], inject, state: 'here' });
+    expect(parse(file)).toEqual({
+      cpu: 'icelake',
+      features: {},
+      epc: [2 ** 26, 2 ** 25],
+      sgxUapi: 'mainline',
+      inject,
+      state: 'here',
+    });
   });
 
   it('changes single features, and what follows from them', () => {
@@ -59,7 +67,7 @@ describe('a machine file', () => {
 
   it.each([
     [{ cpu: 'pentium' }, 'm.json: cpu: expected one of "skylake"|"icelake"|"sapphire-rapids"'],
-    [{ cpus: 'icelake' }, 'm.json: unknown key "cpus"; known: $schema, cpu, features, epc, inject, state'],
+    [{ cpus: 'icelake' }, 'm.json: unknown key "cpus"; known: $schema, cpu, features, epc, sgxUapi, inject, state'],
     [{ features: { sgx3: true } }, 'm.json: features: unknown key "sgx3"; known: sgx2, kss, aexNotify'],
     [{ features: { sgx2: 'yes' } }, 'm.json: features.sgx2: expected boolean, received string'],
     [{ features: { xfrm: ['AVX', 'AVX3'] } }, 'm.json: features.xfrm.1: expected one of "X87"|"SSE"|"AVX"'],
@@ -139,7 +147,7 @@ describe('the JSON Schema of machine files', () => {
       readonly required?: readonly string[];
     }
     const schema = machineFileSchema() as Schema;
-    expect(Object.keys(schema.properties)).toEqual(['$schema', 'cpu', 'features', 'epc', 'inject', 'state']);
+    expect(Object.keys(schema.properties)).toEqual(['$schema', 'cpu', 'features', 'epc', 'sgxUapi', 'inject', 'state']);
     for (const { additionalProperties, properties, required } of [schema, schema.properties['features']!]) {
       expect([additionalProperties, required]).toEqual([false, undefined]);
       expect(Object.values(properties).filter(({ description }) => description === undefined)).toEqual([]);

@@ -4,6 +4,7 @@
  */
 import { z } from 'zod';
 import { Attributes, Xfrm } from '../abi/sgx-arch.ts';
+import { DEFAULT_SGX_UAPI, sgxUapis } from '../abi/sgx-uapi/generations.ts';
 import {
   DEFAULT_CPU,
   DEFAULT_EPC,
@@ -51,6 +52,9 @@ const machineFile = z
         description: `size of the EPC, or of its sections with commas between; default ${DEFAULT_EPC}`,
         examples: ['64M', '64M,64M'],
       }),
+    sgxUapi: z.enum(sgxUapis).meta({
+      description: `generation of the SGX interface: docs/generations.md; default ${DEFAULT_SGX_UAPI}`,
+    }),
     inject: z.array(z.string().check(refusedBy(parseInjection))).meta({
       description: 'outcomes to come instead of what would be, as in --inject',
       examples: [['emodt:SGX_PAGE_NOT_MODIFIABLE@page=7', 'alloc:ENOMEM@nth=100']],
@@ -92,10 +96,17 @@ export function parseMachineFile(text: string, file: string): MachineFile {
   }
   const result = machineFile.safeParse(json);
   if (!result.success) throw new DescriptionError(`${file}: ${result.error.issues.map(sentence).join('; ')}`);
-  const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, inject = [], state } = result.data;
+  const {
+    cpu = DEFAULT_CPU,
+    features = {},
+    epc = DEFAULT_EPC,
+    sgxUapi = DEFAULT_SGX_UAPI,
+    inject = [],
+    state,
+  } = result.data;
   const problem = problemOf(() => processorOf({ cpu, features }));
   if (problem !== undefined) throw new DescriptionError(`${file}: features: ${problem}`);
-  return { cpu, features, epc: parseEpc(epc), inject, state };
+  return { cpu, features, epc: parseEpc(epc), sgxUapi, inject, state };
 }
 
 function sentence(issue: z.core.$ZodIssue): string {

@@ -10,6 +10,8 @@ import { HeldContents } from '../kernel/held-contents.ts';
 import { Injections } from '../kernel/injections.ts';
 import { Kernel } from '../kernel/kernel.ts';
 import type { Clock } from '../kernel/ports.ts';
+import { DEFAULT_SGX_UAPI, sgxGenerations, type SgxUapi } from '../abi/sgx-uapi/generations.ts';
+import type { Tell } from '../devices/advice.ts';
 import { DeviceTable } from '../devices/device-table.ts';
 import { Trace } from '../trace/events.ts';
 import { epcSections } from './description.ts';
@@ -26,6 +28,10 @@ export interface MachineOptions {
   /** Contents of EPC pages; a function where they need the machine to know which enclave an SECS is of. */
   readonly contents: EpcContents | ((machine: Machine) => EpcContents);
   readonly trace?: Trace;
+  /** Which generation of the SGX interface programs see; mainline's when left out. */
+  readonly sgxUapi?: SgxUapi;
+  /** Gets sentences for a person, such as that a program was built for another interface. */
+  readonly tell?: Tell;
   /**
    * Threads inside enclaves. Left out with real ones: what tracking is for, that nobody uses an old right, is then the
    * work of HeldContents and of the stubs.
@@ -48,7 +54,8 @@ export class Machine {
   readonly epcSections: readonly EpcSection[];
 
   constructor(options: MachineOptions) {
-    const { profile, epc, entropy, fuses, clock, threads = noThreads, inject = [] } = options;
+    const { profile, epc, entropy, fuses, clock, threads = noThreads } = options;
+    const { sgxUapi = DEFAULT_SGX_UAPI, inject = [] } = options;
     this.trace = options.trace ?? new Trace();
     this.epcSections = epcSections(epc);
     const contents = new HeldContents(
@@ -63,9 +70,17 @@ export class Machine {
       threads,
       ...(options.sha256 && { sha256: options.sha256 }),
     });
+    const { rules } = sgxGenerations[sgxUapi];
     const injections = inject.length > 0 ? new Injections(inject.map(parseInjection), this.trace) : undefined;
-    this.kernel = new Kernel({ processor: this.processor, contents, trace: this.trace, injections });
-    this.devices = new DeviceTable(this.kernel, this.trace, clock);
+    this.kernel = new Kernel({ processor: this.processor, contents, trace: this.trace, rules, injections });
+    this.devices = new DeviceTable({
+      kernel: this.kernel,
+      trace: this.trace,
+      clock,
+      sgxUapi,
+      epcSections: this.epcSections,
+      tell: options.tell ?? (() => {}),
+    });
   }
 
   /** What CPUID says here, on top of what the host's says (`native`; nothing when left out). */

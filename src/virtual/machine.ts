@@ -3,11 +3,20 @@
  * same answers, always: randomness and fuses come from a seed, and the clock is a counter.
  */
 import { PAGE_SIZE_BYTES } from '../lib/units.ts';
-import { DEFAULT_CPU, DEFAULT_EPC, parseEpc, processorOf, type ProcessorFeatures } from '../machine/description.ts';
+import {
+  DEFAULT_CPU,
+  DEFAULT_EPC,
+  parseEpc,
+  parseSgxUapi,
+  processorOf,
+  type ProcessorFeatures,
+} from '../machine/description.ts';
 import { fusesOf, newIdentity } from '../machine/identity.ts';
 import { Machine } from '../machine/machine.ts';
 import type { DeviceTable, OpenFile } from '../devices/device-table.ts';
+import type { SgxUapi } from '../abi/sgx-uapi/generations.ts';
 import { EnclaveFile } from '../kernel/enclave.ts';
+import { EnclaveSpace } from '../kernel/enclave-space.ts';
 import type { Kernel, KernelUsage } from '../kernel/kernel.ts';
 import { VirtualThreads } from '../processor/enclu/virtual-thread.ts';
 import { MapContents } from '../processor/map-contents.ts';
@@ -26,6 +35,8 @@ export interface VirtualMachineOptions {
   readonly epc?: string;
   /** Instead of `epc`: so many pages, which may be fewer than any real machine has. */
   readonly epcPages?: number;
+  /** The generation of the SGX interface: `mainline`, `proposal-2018`, ...; docs/generations.md. */
+  readonly sgxUapi?: SgxUapi;
   /** Of the randomness and of the machine's secrets: another seed is another machine. */
   readonly seed?: number;
   /** Outcomes to come instead of what would be: docs/inject.md. */
@@ -46,7 +57,7 @@ export class VirtualMachine {
 
   /** Throws a DescriptionError for a machine that cannot be. */
   constructor(options: VirtualMachineOptions = {}) {
-    const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, epcPages, seed = 1, inject = [] } = options;
+    const { cpu = DEFAULT_CPU, features = {}, epc = DEFAULT_EPC, epcPages, seed = 1, sgxUapi, inject = [] } = options;
     const entropy = seededEntropy(seed);
     const fuses = fusesOf(newIdentity(entropy));
     let now = 0;
@@ -58,6 +69,7 @@ export class VirtualMachine {
       clock: () => now++,
       contents: this.contents,
       threads: this.threads,
+      ...(sgxUapi !== undefined && { sgxUapi: parseSgxUapi(sgxUapi) }),
       inject,
     });
   }
@@ -128,11 +140,19 @@ export class VirtualMachine {
 
   /** Files without descriptor and mapping are released. */
   releaseUnreferenced(): void {
-    for (const [file, count] of this.#references) {
-      if (count > 0 || (file instanceof EnclaveFile && file.mms.size > 0)) continue;
-      this.#references.delete(file);
-      if (file instanceof EnclaveFile) this.#interruptThreads(file);
-      this.devices.release(file);
+    for (;;) {
+      const [gone] = [...this.#references].find(([file, count]) => count === 0 && mayGo(file)) ?? [];
+      if (gone === undefined) return;
+      this.#references.delete(gone);
+      if (gone instanceof EnclaveFile) this.#interruptThreads(gone);
+      this.devices.release(gone);
     }
   }
+}
+
+/** No mapping, no enclave behind it and no thread inside is left. */
+function mayGo(file: OpenFile): boolean {
+  if (file instanceof EnclaveSpace) return file.mms.size === 0 && file.enclaves.size === 0;
+  if (!(file instanceof EnclaveFile)) return true;
+  return file.space === undefined ? file.mms.size === 0 : file.abandon();
 }

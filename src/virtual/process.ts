@@ -186,7 +186,7 @@ export class VirtualProcess extends VirtualAddressSpace implements ProcessPort {
         this.applyUpdates();
         if (step.done === true) {
           this.lastWhy = step.value.why;
-          return step.value;
+          return this.#withDescriptor(step.value);
         }
         yield;
       }
@@ -194,6 +194,15 @@ export class VirtualProcess extends VirtualAddressSpace implements ProcessPort {
       // Also when nobody runs the rest.
       steps.return({ ret: 0 });
     }
+  }
+
+  /** EMFILE. */
+  #withDescriptor(outcome: IoctlOutcome): IoctlOutcome {
+    const { descriptorOf, ...rest } = outcome;
+    if (descriptorOf === undefined) return outcome;
+    const fd = this.install(descriptorOf, undefined, true);
+    if (fd < 0) this.machine.devices.release(descriptorOf);
+    return { ...rest, ret: fd };
   }
 
   /** A child with copies of everything; of the threads only the one that forks goes on there, and it is outside. */

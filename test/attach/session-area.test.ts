@@ -15,6 +15,9 @@ import { SessionArea } from '../../src/attach/session-area.ts';
 const facts = {
   hostPid: 4711,
   flags: SessionFlags.TRACE,
+  nodes: 3,
+  sharedNodes: 1,
+  alignedNodes: 0,
   memfdDevice: 1,
   cpuid7Ebx: 4,
   cpuid7Ecx: 1 << 30,

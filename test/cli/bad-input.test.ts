@@ -153,7 +153,7 @@ describe('vitrine run on what is no machine', () => {
   it('a machine file with an unknown key: 125, the file, the key and the known ones', async () => {
     const top = await machine('key.json', '{ "cpus": "icelake" }');
     expect(top).toEqual(
-      refusal(125, /key\.json: unknown key "cpus"; known: \$schema, cpu, features, epc, inject, state/),
+      refusal(125, /key\.json: unknown key "cpus"; known: \$schema, cpu, features, epc, sgxUapi, inject, state/),
     );
     const inner = await machine('inner.json', '{ "features": { "sgx3": true } }');
     expect(inner).toEqual(refusal(125, /inner\.json: features: unknown key "sgx3"; known: sgx2, kss/));

@@ -1,9 +1,11 @@
 /** Touches of enclave pages that did not work: the model mends them or says which exception they are. */
 import { Verdict } from '../../abi/stub.ts';
 import { resultOf, type FaultVerdict } from '../../kernel/fault.ts';
-import { pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
+import { loadPage } from '../../kernel/paging.ts';
+import { addressOf, pageOf, USER_ADDRESS_END } from '../../lib/units.ts';
 import { faulted, hex, trace, type Caller, type Reply } from './reply.ts';
 
+const PAGE_FAULT = 14;
 const accesses = ['read', 'write', 'exec'] as const;
 
 /** FAULT(address, access, inside, RIP). */
@@ -25,24 +27,29 @@ export function fault(caller: Caller): Reply {
     durationUs: (performance.now() - startMs) * 1000,
     ...resultOf(verdict),
   }));
-  return replyTo(verdict);
+  return replyTo(verdict, address);
 }
 
 /** LOAD(address): the stub itself needs the page (TCS, SSA frame) to be there. */
-export function load({ mm, box }: Caller): Reply {
+export function load({ session, mm, box }: Caller): Reply {
   const address = box.arg(0);
   if (address >= USER_ADDRESS_END) return { ret: Verdict.NOT_OURS };
-  return replyTo(mm.fault({ page: pageOf(address), access: 'read', inside: true, via: 'leaf' }));
+  const ending = session.enclaveInSlot(box.insideSlot);
+  if (ending?.abandoned === true) {
+    // No mapping shows it any more; the thread that leaves it needs its frame all the same.
+    return { ret: loadPage(mm.kernel, ending, pageOf(address))?.kind === 'ok' ? Verdict.RETRY : Verdict.BUS };
+  }
+  return replyTo(mm.fault({ page: pageOf(address), access: 'read', inside: true, via: 'leaf' }), address);
 }
 
-function replyTo(verdict: FaultVerdict): Reply {
+function replyTo(verdict: FaultVerdict, address: number): Reply {
   switch (verdict.kind) {
     case 'retry':
       return { ret: Verdict.RETRY };
     case 'fault':
       return faulted(verdict.fault);
     case 'bus':
-      return { ret: Verdict.BUS };
+      return { ret: Verdict.BUS, out: [PAGE_FAULT, verdict.errorCode, addressOf(pageOf(address))] };
     case 'abort-page':
       return { ret: Verdict.ABORT_PAGE };
     case 'not-ours':

@@ -46,7 +46,7 @@ function answer(caller: Caller, name: string, args: () => PlainRecord, result: K
 
 /** MMAP(inode, address, length, prot, flags). The stub has chosen the address. */
 export function mmap(caller: Caller): Reply {
-  const { host, mm, box } = caller;
+  const { host, session, mm, box } = caller;
   const file = host.files.find(box.arg(0))?.file;
   const address = box.arg(1);
   const lengthBytes = box.arg(2);
@@ -57,6 +57,9 @@ export function mmap(caller: Caller): Reply {
   const result =
     range === undefined ? badRange(address, lengthBytes) : mm.mmap(file, range.start, range.end, prot, flags);
   const args = () => ({ ...place(address, lengthBytes), prot: Prot.format(prot), flags: MapFlags.format(flags) });
+  if (result.kind === 'errno' && result.errno === Errno.ENODEV) {
+    host.machine.devices.advice.unmappable(session.pid, file.node);
+  }
   return answer(caller, 'mmap', args, result);
 }
 

@@ -8,7 +8,7 @@ import { refused, trace, type Caller, type Reply } from './reply.ts';
 
 /**
  * OPEN(node index, open flags): the descriptor goes by SCM_RIGHTS.
- * ENXIO: there is no such node. ENFILE: this host process has no descriptors left.
+ * ENXIO: there is no such node. ENOENT: it is of another generation. ENFILE: this host process has no descriptors left.
  */
 export function open(caller: Caller): Reply {
   const { host, session, box } = caller;
@@ -25,7 +25,11 @@ export function open(caller: Caller): Reply {
     args: { path: node.path, flags: OpenFlags.format(flags) },
     ...outcomeOf(opened),
   }));
-  if (opened.kind === 'errno') return refused(opened.errno);
+  if (opened.kind === 'errno') {
+    session.missedNode ??= node.path;
+    return refused(opened.errno);
+  }
+  session.opened = true;
   const created = host.files.create(node.path, opened.value);
   if (created === undefined) {
     host.machine.devices.release(opened.value);
@@ -46,7 +50,7 @@ export function identify({ host, box }: Caller): Reply {
 /** ALIAS(enclave slot): our own description of the contents, which counts as nobody's reference; out: base, size. */
 export function alias({ host, session, box }: Caller): Reply {
   const enclave = session.enclaveInSlot(box.arg(0));
-  const fd = enclave === undefined ? undefined : host.files.fdOf(enclave);
+  const fd = enclave === undefined ? undefined : host.files.fdOf(enclave.memory);
   if (enclave === undefined || fd === undefined) return refused(Errno.ENOENT);
   return { ret: 0, out: [enclave.base, enclave.sizeBytes], descriptor: { fd, closeAfter: false } };
 }

@@ -2,7 +2,7 @@
 import { Op } from '../../abi/stub.ts';
 import { enclu, enter, event, sync } from './threads.ts';
 import { fault, load } from './faults.ts';
-import { ioctl } from './ioctl.ts';
+import { closed, ioctl, receive, stray } from './ioctl.ts';
 import { madvise, mmap, mprotect, mremap, munmap } from './mappings.ts';
 import { alias, identify, open } from './open.ts';
 import { more } from './processes.ts';
@@ -25,9 +25,22 @@ export const handlers: ReadonlyMap<number, Handler> = new Map<number, Handler>([
   [Op.EVENT, event],
   [Op.ALIAS, alias],
   [Op.MORE, more],
+  [Op.RECEIVE, receive],
+  [Op.STRAY, stray],
+  [Op.CLOSED, closed],
 ]);
 
-const applying = new Set<number>([Op.IOCTL, Op.MPROTECT, Op.FAULT, Op.ENTER, Op.LEAF, Op.SYNC, Op.ADOPT, Op.MORE]);
+const applying = new Set<number>([
+  Op.IOCTL,
+  Op.MPROTECT,
+  Op.FAULT,
+  Op.ENTER,
+  Op.LEAF,
+  Op.SYNC,
+  Op.ADOPT,
+  Op.MORE,
+  Op.CLOSED,
+]);
 
 /** Whether the stub applies protections that come with this answer. Others keep them for the next one. */
 export function appliesRuns(op: number, ret: number): boolean {

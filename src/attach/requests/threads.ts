@@ -106,7 +106,7 @@ function inHex(registers: Registers): Record<string, string> {
 /** SYNC(enclave slot): the thread has seen a new generation and left; what changed comes with the answer. */
 export function sync({ host, session, box }: Caller): Reply {
   const enclave = session.enclaveInSlot(box.arg(0));
-  if (enclave === undefined) return refused(Errno.ENOENT);
+  if (enclave === undefined || enclave.abandoned) return refused(Errno.ENOENT);
   host.acknowledge(enclave);
   return DONE;
 }

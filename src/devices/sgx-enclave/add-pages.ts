@@ -15,7 +15,7 @@ import {
   userAddr,
   type LinPage,
 } from '../../lib/units.ts';
-import { addPage, type PageKind } from '../../kernel/build.ts';
+import { addPage, WHOLE_PAGE, type PageKind } from '../../kernel/build.ts';
 import type { EnclaveFile } from '../../kernel/enclave.ts';
 import { RWX } from '../../kernel/protection.ts';
 import type { IoctlCall } from '../dispatch.ts';
@@ -57,7 +57,8 @@ export function* addPages(call: IoctlCall<EnclaveFile>): Generator<void, KernelR
   const badSecInfo = checkSecInfo(secInfo.value);
   if (badSecInfo) return badSecInfo;
 
-  const kind = pageKind(secInfo.value, flags);
+  const measured = (flags & AddPagesFlags.mask.SGX_PAGE_MEASURE) === 0n ? 0 : WHOLE_PAGE;
+  const kind = pageKind(secInfo.value, measured);
   const range = { src, firstPage: Number(offset) / PAGE_SIZE_BYTES, pages: Number(length) / PAGE_SIZE_BYTES };
   const { done, result } = yield* addRange(call, kind, range);
   const count = BigInt(done * PAGE_SIZE_BYTES);
@@ -65,8 +66,8 @@ export function* addPages(call: IoctlCall<EnclaveFile>): Generator<void, KernelR
   return notWritten ?? result;
 }
 
-/** Source: sgx_validate_secinfo. */
-function checkSecInfo(bytes: Uint8Array): Failure | undefined {
+/** EINVAL. Source: sgx_validate_secinfo. */
+export function checkSecInfo(bytes: Uint8Array): Failure | undefined {
   const { flags } = SecInfo.view(bytes);
   const refuse = (check: string, expected: string): Failure =>
     fail(Errno.EINVAL, why(check, expected, SecInfoFlags.format(flags)));
@@ -83,7 +84,7 @@ function checkSecInfo(bytes: Uint8Array): Failure | undefined {
   return undefined;
 }
 
-function pageKind(secInfo: Uint8Array, flags: bigint): PageKind {
+export function pageKind(secInfo: Uint8Array, measured: number): PageKind {
   const secInfoFlags = SecInfo.view(secInfo).flags;
   const type = SecInfoFlags.extract(secInfoFlags, 'PT') as PageType;
   return {
@@ -91,7 +92,7 @@ function pageKind(secInfo: Uint8Array, flags: bigint): PageKind {
     type,
     // The kernel itself sees a TCS as readable and writable.
     maxProt: type === PageType.TCS ? R | W : Number(secInfoFlags) & (R | W | X) & RWX,
-    measure: (flags & AddPagesFlags.mask.SGX_PAGE_MEASURE) !== 0n,
+    measured,
   };
 }
 
@@ -108,7 +109,7 @@ function* addRange(
   range: SourceRange,
 ): Generator<void, { done: number; result: KernelResult }> {
   const { contents, reclaimer } = call.file.kernel;
-  const slicePages = kind.measure ? SLICE_PAGES.measured : SLICE_PAGES.unmeasured;
+  const slicePages = kind.measured !== 0 ? SLICE_PAGES.measured : SLICE_PAGES.unmeasured;
   for (let done = 0; done < range.pages;) {
     if (done > 0) yield;
     const buffer = contents.lend(Math.min(slicePages, range.pages - done));

@@ -44,4 +44,13 @@ export function checkOffsetLength(file: EnclaveFile, offset: bigint, length: big
   return undefined;
 }
 
+/** The same of V1 of the SGX2 series: a sum that wraps passes. */
+export function checkOffsetLengthV1(file: EnclaveFile, offset: bigint, length: bigint): Failure | undefined {
+  const wrapped = offset + length >= 1n << 64n;
+  const last = BigInt.asUintN(64, offset + length - PAGE);
+  return wrapped && offset % PAGE === 0n && length % PAGE === 0n && last < BigInt(file.sizeBytes)
+    ? undefined
+    : checkOffsetLength(file, offset, length);
+}
+
 export const hex = (value: number | bigint): string => `0x${value.toString(16)}`;

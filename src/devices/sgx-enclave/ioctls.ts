@@ -3,7 +3,7 @@
  * Source: arch/x86/kernel/cpu/sgx/ioctl.c
  */
 import { Attributes, Secs, SGX_VENDOR_INTEL, SigStruct } from '../../abi/sgx-arch.ts';
-import { EnclaveCreate, EnclaveInit, enclaveIoctls, EnclaveProvision } from '../../abi/sgx-uapi.ts';
+import { EnclaveCreate, EnclaveInit, EnclaveProvision } from '../../abi/sgx-uapi.ts';
 import { Errno } from '../../lib/errno.ts';
 import { fail, ok, why, type KernelResult } from '../../lib/outcome.ts';
 import { createEnclave, initEnclave } from '../../kernel/build.ts';
@@ -13,11 +13,10 @@ import { SgxProvisionFile } from '../sgx-provision/device.ts';
 import { addPages } from './add-pages.ts';
 import { checkBuilding } from './checks.ts';
 import { modifyTypes, removePages, restrictPermissions } from './page-changes.ts';
+import { modp, modt, remove } from './rfc-2021.ts';
 
 type Call = IoctlCall<EnclaveFile>;
 type Steps = Generator<void, KernelResult>;
-
-export const table = enclaveIoctls;
 
 export const handlers: Readonly<Record<string, IoctlHandler<EnclaveFile>>> = {
   SGX_IOC_ENCLAVE_CREATE: create,
@@ -27,6 +26,17 @@ export const handlers: Readonly<Record<string, IoctlHandler<EnclaveFile>>> = {
   SGX_IOC_ENCLAVE_RESTRICT_PERMISSIONS: restrictPermissions,
   SGX_IOC_ENCLAVE_MODIFY_TYPES: modifyTypes,
   SGX_IOC_ENCLAVE_REMOVE_PAGES: removePages,
+};
+
+/** The same with the SGX2 commands of rfc-2021. */
+export const rfcHandlers: Readonly<Record<string, IoctlHandler<EnclaveFile>>> = {
+  SGX_IOC_ENCLAVE_CREATE: create,
+  SGX_IOC_ENCLAVE_ADD_PAGES: addPages,
+  SGX_IOC_ENCLAVE_INIT: init,
+  SGX_IOC_ENCLAVE_PROVISION: provision,
+  SGX_IOC_PAGE_MODP: modp,
+  SGX_IOC_PAGE_MODT: modt,
+  SGX_IOC_PAGE_REMOVE: remove,
 };
 
 /**
@@ -82,12 +92,17 @@ function* init(call: Call): Steps {
 function* provision(call: Call): Steps {
   const argument = call.copyIn(EnclaveProvision);
   if (argument.kind !== 'ok') return argument;
-  const fd = Number(argument.value.fd & 0xffff_ffffn);
+  return allowProvisioning(call, call.file, argument.value.fd);
+}
+
+/** EINVAL: the descriptor is not open, or no token. */
+export function allowProvisioning<F>(call: IoctlCall<F>, enclave: EnclaveFile, token: bigint): KernelResult {
+  const fd = Number(token & 0xffff_ffffn);
   const file = call.resolveFd(fd);
   if (!(file instanceof SgxProvisionFile)) {
     const found = file === 'not-open' ? 'not open' : file === 'other' ? 'another file' : file.node;
-    return fail(Errno.EINVAL, why('the descriptor is of /dev/sgx_provision', '/dev/sgx_provision', `${fd}: ${found}`));
+    return fail(Errno.EINVAL, why('the descriptor is of the provisioning token', 'a token', `${fd}: ${found}`));
   }
-  call.file.attributesMask |= Attributes.mask.PROVISIONKEY;
+  enclave.attributesMask |= Attributes.mask.PROVISIONKEY;
   return ok();
 }

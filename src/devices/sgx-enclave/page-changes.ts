@@ -12,7 +12,7 @@
 import { PageType, pageTypeName, SecInfoFlags } from '../../abi/sgx-arch.ts';
 import { EnclaveModifyTypes, EnclaveRemovePages, EnclaveRestrictPermissions } from '../../abi/sgx-uapi.ts';
 import { Errno } from '../../lib/errno.ts';
-import type { StructOf } from '../../lib/layout.ts';
+import type { Layout, StructOf } from '../../lib/layout.ts';
 import { fail, ok, why, type Failure, type KernelResult } from '../../lib/outcome.ts';
 import { linPage, PAGE_SIZE_BYTES, type LinPage } from '../../lib/units.ts';
 import { changePageType, removePage, restrictPage, type ChangeResult } from '../../kernel/change.ts';
@@ -81,31 +81,36 @@ export function* removePages(call: Call): Steps {
   return yield* changeRange(call, EnclaveRemovePages, argument.value, (page) => removePage(call.file, page));
 }
 
-type RangeLayout = typeof EnclaveRestrictPermissions | typeof EnclaveModifyTypes | typeof EnclaveRemovePages;
 interface Range {
   readonly offset: bigint;
   readonly length: bigint;
 }
 
-function copyInRange<L extends RangeLayout>(call: Call, layout: L): KernelResult<StructOf<L>> {
+/** The checks that all have in common; `checkRange` where offset and length were once checked otherwise. */
+export function copyInRange<L extends Layout>(
+  call: Call,
+  layout: L,
+  checkRange: typeof checkOffsetLength = checkOffsetLength,
+): KernelResult<StructOf<L>> {
   const notReady = checkSgx2Ready(call.file);
   if (notReady) return notReady;
   const argument = call.copyIn(layout);
   if (argument.kind !== 'ok') return argument;
-  const { offset, length } = argument.value as Range;
-  return checkOffsetLength(call.file, offset, length) ?? argument;
+  const { offset, length } = argument.value as unknown as Range;
+  return checkRange(call.file, offset, length) ?? argument;
 }
 
-function checkOutputsZero(outputs: Readonly<Record<string, bigint>>): Failure | undefined {
+export function checkOutputsZero(outputs: Readonly<Record<string, bigint>>): Failure | undefined {
   for (const [name, value] of Object.entries(outputs)) {
     if (value !== 0n) return fail(Errno.EINVAL, why(`${name} is an output and has to be 0`, '0', hex(value)));
   }
   return undefined;
 }
 
-function* changeRange(
+/** @param argument of `layout`, which begins with offset and length */
+export function* changeRange(
   call: Call,
-  layout: RangeLayout,
+  layout: Layout,
   argument: Range,
   change: (page: LinPage) => ChangeResult,
 ): Steps {

@@ -1,15 +1,14 @@
 /**
- * /dev/sgx_provision: a token. Who can open it may let an enclave have the provisioning key.
+ * /dev/sgx_provision, and the file of securityfs that it was in 2018: a token. Who can open it may let an enclave have the provisioning key.
  * Source: sgx_provision_fops in arch/x86/kernel/cpu/sgx/main.c
  */
-import { SGX_DEVICE_MAJOR, sgxDevices } from '../../abi/sgx-uapi.ts';
+import { SGX_DEVICE_MAJOR } from '../../abi/sgx-uapi.ts';
 import { ok, type KernelResult } from '../../lib/outcome.ts';
 import { fileAccess, type FileAccess } from '../../kernel/file-access.ts';
 import type { Mm } from '../../kernel/mm.ts';
-import type { Clock, ProcessPort } from '../../kernel/ports.ts';
-import type { Trace } from '../../trace/events.ts';
+import type { ProcessPort } from '../../kernel/ports.ts';
 import { DEVICE_MODE, type DeviceStat } from '../device-stat.ts';
-import { Dispatcher, type IoctlSteps, type ResolveFd } from '../dispatch.ts';
+import { Dispatcher, type DispatchOptions, type IoctlSteps, type ResolveFd } from '../dispatch.ts';
 import { handlers, table } from './ioctls.ts';
 import { metricsOf, type SgxProvisionMetrics } from './metrics.ts';
 
@@ -17,14 +16,15 @@ import { metricsOf, type SgxProvisionMetrics } from './metrics.ts';
 const MINOR = 126;
 
 export class SgxProvisionFile {
-  readonly node: string = sgxDevices.provision.path;
+  readonly node: string;
   readonly id: number;
   readonly access: FileAccess;
   busy = false;
   readonly #dispatcher: Dispatcher<SgxProvisionFile>;
 
-  constructor(id: number, dispatcher: Dispatcher<SgxProvisionFile>, access: FileAccess) {
+  constructor(id: number, node: string, dispatcher: Dispatcher<SgxProvisionFile>, access: FileAccess) {
     this.id = id;
+    this.node = node;
     this.access = access;
     this.#dispatcher = dispatcher;
   }
@@ -42,18 +42,19 @@ export class SgxProvisionFile {
 }
 
 export class SgxProvisionDevice {
-  readonly node: string = sgxDevices.provision.path;
+  readonly node: string;
   readonly metrics: SgxProvisionMetrics = metricsOf();
   readonly #dispatcher: Dispatcher<SgxProvisionFile>;
 
-  constructor(trace: Trace, clock: Clock) {
-    this.#dispatcher = new Dispatcher({ table, handlers, trace, clock, metrics: this.metrics });
+  constructor(node: string, options: Omit<DispatchOptions<SgxProvisionFile>, 'table' | 'handlers' | 'metrics'>) {
+    this.node = node;
+    this.#dispatcher = new Dispatcher({ ...options, table, handlers, metrics: this.metrics });
   }
 
   /** Any mode of access will do. */
   open(_process: ProcessPort, flags: number): KernelResult<SgxProvisionFile> {
     this.metrics.opens++;
     // Negative, so that it is never the id of an enclave.
-    return ok(new SgxProvisionFile(-this.metrics.opens, this.#dispatcher, fileAccess(flags)));
+    return ok(new SgxProvisionFile(-this.metrics.opens, this.node, this.#dispatcher, fileAccess(flags)));
   }
 }

@@ -3,4 +3,4 @@ import { provisionIoctls } from '../../abi/sgx-uapi.ts';
 import type { IoctlHandler } from '../dispatch.ts';
 
 export const table = provisionIoctls;
-export const handlers: Readonly<Record<string, IoctlHandler<{ busy: boolean }>>> = {};
+export const handlers: Readonly<Record<string, IoctlHandler<{ busy: boolean; readonly node: string }>>> = {};

@@ -1,3 +1,4 @@
+import type { SgxEnclaveMetrics } from '../../../src/devices/sgx-enclave/metrics.ts';
 import { describe, expect, it } from 'vitest';
 
 import { enclaveIoctls, sgxDevices } from '../../../src/abi/sgx-uapi.ts';
@@ -27,10 +28,10 @@ describe('dispatch of /dev/sgx_enclave', () => {
     const all = opened();
     all.process.ioctl(all.enclave.fd, enclaveIoctls.numbers.SGX_IOC_ENCLAVE_CREATE, NOWHERE);
     all.enclave.create();
-    const { metrics } = all.machine.devices.sgxEnclave;
+    const { metrics } = all.machine.devices.device(sgxDevices.enclave.path)!;
     expect(metrics.opens).toBe(1);
     expect(metrics.ioctls.get('SGX_IOC_ENCLAVE_CREATE')).toEqual({ calls: 2, failures: new Map([['EFAULT', 1]]) });
-    expect(metrics.usage).toMatchObject({ enclaves: 1, freePages: 1022 });
+    expect((metrics as SgxEnclaveMetrics).usage).toMatchObject({ enclaves: 1, freePages: 1022 });
   });
 });
 

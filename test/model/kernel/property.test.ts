@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 
 import { PageType } from '../../../src/abi/sgx-arch.ts';
 import { isEvicted } from '../../../src/kernel/page-table.ts';
-import { exceedsMaxProt } from '../../../src/kernel/protection.ts';
+import { exceedsLimit } from '../../../src/kernel/protection.ts';
 import { epcIndex, pageOf } from '../../../src/lib/units.ts';
 import { PAGE } from '../devices/support.ts';
 import { At, FIXED, BASE, RW_REG, VirtualEnclave } from '../../support/virtual-enclave.ts';
@@ -155,11 +155,12 @@ function checkRights({ machine: { machine } }: World, process: VirtualProcess): 
     const address = addressOf(i);
     const page = pageOf(address);
     const vma = process.mm.vmaAt(page);
-    const entry = vma?.file.pages.get(page);
+    const enclave = vma?.file.enclaveAt(page);
+    const entry = enclave?.pages.get(page);
     for (const access of ['read', 'write', 'exec'] as const) {
       if (!process.canReach(address, access)) continue;
       const epcPage = epcIndex(entry!.location);
-      expect(exceedsMaxProt(vma!.prot, entry!.flags)).toBe(false);
+      expect(exceedsLimit(enclave!, vma!.prot, entry!.flags)).toBe(false);
       expect(epcm.type(epcPage)).toBe(PageType.REG);
       const rights = epcm.permissions(epcPage) & vma!.prot;
       expect(rights & accessNeeds[access]).not.toBe(0);
