@@ -61,6 +61,11 @@ export const Madvise = {
   MADV_DONTNEED_LOCKED: 24,
 } as const;
 
+const adviceNames = new Map<number, string>(Object.entries(Madvise).map(([name, value]) => [value, name]));
+
+/** `MADV_DONTNEED` for 4. */
+export const adviceName = (advice: number): string => adviceNames.get(advice) ?? `${advice}`;
+
 /** personality: PROT_READ of a mapping implies PROT_EXEC. */
 export const READ_IMPLIES_EXEC = 0x0400000;
 

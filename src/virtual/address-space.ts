@@ -2,7 +2,7 @@
  * The memory of a virtual process: ordinary pages, and enclave mappings with the protections that they really have, so
  * that what the kernel model tells a process to apply (and what it forgets) can be seen.
  */
-import { Madvise, MapFlags, MapType, MremapFlags, Prot, PROT_NONE } from '../abi/linux.ts';
+import { adviceName, Madvise, MapFlags, MapType, MremapFlags, Prot, PROT_NONE } from '../abi/linux.ts';
 import { PageFaultError, Vector } from '../abi/x86.ts';
 import type { OpenFile } from '../devices/device-table.ts';
 import { resultOf } from '../kernel/fault.ts';
@@ -53,6 +53,8 @@ export abstract class VirtualAddressSpace {
   abstract readonly pid: number;
   /** The open file; undefined when the descriptor is not open, or of no device. */
   abstract file(fd: number): OpenFile | undefined;
+  /** Takes threads out of enclaves that are mapped here no more, as the interrupt does that flushes translations. */
+  abstract leaveUnmapped(): void;
 
   /**
    * The address. Without MAP_FIXED where it was asked for if there is room, else anywhere. EBADF, EINVAL, ENOMEM,
@@ -203,7 +205,7 @@ export abstract class VirtualAddressSpace {
   /** EINVAL, ENODEV, EACCES, as `Mm.madvise` says; ENOMEM: a hole, behind which it goes on. */
   madvise(address: number, lengthBytes: number, advice: number): number {
     if (!isPageAligned(address)) return this.#badRange(address, lengthBytes);
-    if (!adviceNames.has(advice)) return this.refuse('EINVAL', 'the advice exists', 'a number of MADV_', `${advice}`);
+    if (!advices.has(advice)) return this.refuse('EINVAL', 'the advice exists', 'a number of MADV_', `${advice}`);
     const [start, end] = pages(address, lengthBytes);
     const ret = this.#advise(start, end, advice);
     if (!this.#hasEnclave(start, end)) return ret;
@@ -321,6 +323,7 @@ export abstract class VirtualAddressSpace {
 
   #settle(): void {
     this.applyUpdates();
+    this.leaveUnmapped();
     this.machine.releaseUnreferenced();
   }
 
@@ -387,8 +390,7 @@ const place = (address: number, lengthBytes: number): PlainRecord => ({
   length: hex(lengthBytes),
 });
 
-const adviceNames = new Map<number, string>(Object.entries(Madvise).map(([name, value]) => [value, name]));
-const adviceName = (advice: number): string => adviceNames.get(advice) ?? `${advice}`;
+const advices: ReadonlySet<number> = new Set(Object.values(Madvise));
 
 const hex = (address: number): string => `0x${address.toString(16)}`;
 

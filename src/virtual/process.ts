@@ -75,6 +75,14 @@ export class VirtualProcess extends VirtualAddressSpace implements ProcessPort {
     if (file) this.mm.acknowledge(file, file.generation);
   }
 
+  override leaveUnmapped(): void {
+    for (const thread of this.threads) {
+      const { enclaveId } = thread;
+      const file = enclaveId === undefined ? undefined : this.machine.kernel.enclave(enclaveId);
+      if (file !== undefined && !file.mms.has(this.mm)) thread.interrupt();
+    }
+  }
+
   // System calls. They give what the kernel gives: 0 or another value, or -errno; `lastWhy` then says which check refused.
 
   /** A descriptor, the lowest or the one asked for. ENOENT, EMFILE. */

@@ -1,56 +1,22 @@
 /** Threads of virtual processes: they enter enclaves, run code there, are interrupted and go on. */
 import { Tcs } from '../abi/sgx-arch.ts';
 import { PageFaultError, Vector, vectorName } from '../abi/x86.ts';
-import { readU32 } from '../lib/bytes.ts';
+import { readU32, readU64 } from '../lib/bytes.ts';
 import { InvariantError, type Fault, type LeafResult } from '../lib/outcome.ts';
 import { addressOf, PAGE_SIZE_BYTES, pageOf, type EpcIndex } from '../lib/units.ts';
 import type { EnclaveFile } from '../kernel/enclave.ts';
 import { runLeaf } from '../kernel/leaves.ts';
 import { aex, type ExceptionEvent } from '../processor/enclu/aex.ts';
 import { eenter } from '../processor/enclu/eenter.ts';
-import { eexit } from '../processor/enclu/eexit.ts';
+import { eexit, leave } from '../processor/enclu/eexit.ts';
 import { encluName, namedOperands } from '../processor/enclu/enclu.ts';
 import { eresume } from '../processor/enclu/eresume.ts';
-import type { VirtualThread } from '../processor/enclu/virtual-thread.ts';
+import type { InsideState, VirtualThread } from '../processor/enclu/virtual-thread.ts';
 import { outcomeOf, type TraceEvent } from '../trace/events.ts';
 import { spin, type EnclaveCode, type Instruction, type RunningCode } from './code.ts';
-import type { Access } from './touched.ts';
+import type { Left } from './left.ts';
 import type { VirtualProcess } from './process.ts';
-
-/** How enclave code is left. */
-export type Left<T> =
-  | { readonly kind: 'exit'; readonly value: T }
-  /** AEX by an exception, which the program is told of: the enclave can be resumed. */
-  | { readonly kind: 'exception'; readonly vector: number; readonly errorCode: number; readonly address: number }
-  /** AEX by a page fault that the driver refuses to mend, and the program gets SIGBUS. */
-  | { readonly kind: 'bus'; readonly errorCode: number; readonly address: number }
-  /** EENTER or ERESUME itself faulted. */
-  | { readonly kind: 'not-entered'; readonly fault: Fault };
-
-/** `exit 43`, `#PF(0x8005) at 0x7f0000000000`, `SIGBUS`, `not entered: #GP: the check that refused`. */
-export function explainLeft(left: Left<unknown>): string {
-  switch (left.kind) {
-    case 'exit':
-      return left.value === undefined ? 'exit' : `exit ${textOf(left.value)}`;
-    case 'exception':
-      return explainException(left);
-    case 'bus':
-      return 'SIGBUS';
-    case 'not-entered': {
-      const { check, expected, found } = left.fault.why;
-      return `not entered: ${explainException(left.fault)}: ${check}; expected ${expected}, found ${found}`;
-    }
-  }
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'object' || typeof value === 'function' ? 'with a value' : `${value as string | number}`;
-}
-
-function explainException(exception: Pick<Fault, 'errorCode' | 'address'> & { readonly vector: number }): string {
-  const { vector, errorCode, address } = exception;
-  return vector === Vector.PF ? `#PF(${hex(errorCode)}) at ${hex(address)}` : vectorName(vector);
-}
+import type { Access } from './touched.ts';
 
 type Outcome = { readonly value: unknown } | { readonly left: Left<never> };
 
@@ -58,6 +24,8 @@ type Outcome = { readonly value: unknown } | { readonly left: Left<never> };
 export const AEP = 0x5000_0010n;
 const OUTSIDE = 0x40_0000n;
 const ONES = 0xff;
+/** More tries than that are a livelock. */
+const MAX_TRIES = 50;
 const { W, U, I } = PageFaultError.bit;
 
 export class VirtualThreadRunner {
@@ -100,17 +68,16 @@ export class VirtualThreadRunner {
 
   /** ERESUME, by whatever thread: the instruction that was interrupted is run again, and the code to its end. */
   resume(tcsAddress = this.#tcsAddress): Left<unknown> {
-    const resumed = this.#resume(tcsAddress);
+    const resumed = this.startResume(tcsAddress);
     return resumed.kind === 'ok' ? this.#toTheEnd() : { kind: 'not-entered', fault: resumed as Fault };
   }
 
   /** EENTER: the thread is inside then, and `step` goes on. #GP, #PF. */
   enter(tcsAddress: number, code: EnclaveCode<unknown> = spin): LeafResult {
-    const entered = this.#leaf(eenter, tcsAddress);
+    const entered = this.#leaf(eenter, tcsAddress, () => {
+      this.#running = start(code);
+    });
     this.#sayEntered('EENTER', tcsAddress, entered);
-    if (entered.kind !== 'ok') return entered;
-    this.#tcsAddress = tcsAddress;
-    this.#running = start(code);
     return entered;
   }
 
@@ -163,10 +130,38 @@ export class VirtualThreadRunner {
     if (inside === undefined || enclave === undefined)
       throw new InvariantError('AEX of a thread that is in no enclave');
     const frame = this.#cssa(inside.secs, inside.tcsAddress);
-    aex(machine.machine.processor, this.thread, event);
-    machine.continuations.save(enclave, inside.tcsAddress, frame, this.#running);
+    if (this.#canBeSaved(enclave, inside, frame)) {
+      aex(machine.machine.processor, this.thread, event);
+      machine.continuations.save(enclave, inside.tcsAddress, frame, this.#running);
+    } else {
+      this.#leaveUnsaved(enclave, inside, frame);
+    }
     const what = event === undefined ? {} : { exception: vectorName(event.vector), address: hex(event.address ?? 0) };
     this.#say(() => ({ kind: 'aex', name: 'AEX', args: { tcs: hex(inside.tcsAddress), ...what } }));
+  }
+
+  #canBeSaved(enclave: EnclaveFile, { tcsAddress }: InsideState, frame: number): boolean {
+    if (!isFilled(enclave, tcsAddress)) return false;
+    const { kernel } = this.process.machine;
+    const bytes = new Uint8Array(8);
+    kernel.contents.read(enclave.secs!, pageOf(tcsAddress), Tcs.offsetOf('ossa'), bytes);
+    const pages = kernel.processor.secs(enclave.secs!).fields.ssaFrameSize;
+    const start = enclave.base + Number(readU64(bytes, 0)) + frame * pages * PAGE_SIZE_BYTES;
+    return Array.from({ length: pages }, (_, i) => start + i * PAGE_SIZE_BYTES).every((at) => isFilled(enclave, at));
+  }
+
+  /**
+   * Its TCS or its frame was trimmed under it. On hardware the AEX writes to those pages by their physical addresses, and
+   * nobody can read there any more; here it writes nothing.
+   */
+  #leaveUnsaved(enclave: EnclaveFile, inside: InsideState, frame: number): void {
+    const { thread } = this;
+    thread.registers.rip = inside.aep;
+    if (isFilled(enclave, inside.tcsAddress)) {
+      leave(this.process.machine.machine.processor, thread, inside, { cssa: frame + 1 });
+    } else {
+      thread.inside = undefined;
+    }
   }
 
   /** The thread is gone. Where it was inside, that took an interrupt. */
@@ -194,51 +189,59 @@ export class VirtualThreadRunner {
     }
   }
 
-  #leaf(
-    leaf: typeof eenter | typeof eresume,
-    tcsAddress: number,
-    before: (secs: EpcIndex) => void = () => {},
-  ): LeafResult {
+  /** @param inside before anybody can interrupt the thread again; gets TCS.CSSA from before the leaf */
+  #leaf(leaf: typeof eenter | typeof eresume, tcsAddress: number, inside: (frames: number) => void): LeafResult {
     const { mm, machine } = this.process;
     this.process.applyUpdates();
     return runLeaf(mm, tcsAddress, (access) => {
-      before(access.secs);
-      return leaf(machine.machine.processor, access, this.thread, tcsAddress, AEP);
+      const frames = this.#cssa(access.secs, tcsAddress);
+      const result = leaf(machine.machine.processor, access, this.thread, tcsAddress, AEP);
+      if (result.kind === 'ok') {
+        this.#tcsAddress = tcsAddress;
+        inside(frames);
+      }
+      return result;
     });
   }
 
-  #resume(tcsAddress: number): LeafResult {
-    const { machine, mm } = this.process;
-    const { contents } = machine;
-    let frames = 0;
-    const resumed = this.#leaf(eresume, tcsAddress, (secs) => {
-      if (contents.has(secs, pageOf(tcsAddress))) frames = this.#cssa(secs, tcsAddress);
+  /** ERESUME alone: the thread is inside then, and `step` goes on. #GP, #PF. */
+  startResume(tcsAddress = this.#tcsAddress): LeafResult {
+    const resumed = this.#leaf(eresume, tcsAddress, (frames) => {
+      const frame = this.#cssa(this.thread.inside!.secs, tcsAddress);
+      this.#running = frame < frames ? this.#continuation(tcsAddress, frame) : start(this.#entry());
     });
     this.#sayEntered('ERESUME', tcsAddress, resumed);
-    if (resumed.kind !== 'ok') return resumed;
-    this.#tcsAddress = tcsAddress;
-    const frame = this.#cssa(this.thread.inside!.secs, tcsAddress);
-    if (frame < frames) {
-      this.#running = machine.continuations.take(mm.enclaveAt(pageOf(tcsAddress))!, tcsAddress, frame) ?? start(spin);
-    } else {
-      if (this.entry === undefined) throw new Error('AEX-Notify: say what code is at OENTRY (thread.entry)');
-      this.#running = start(this.entry);
-    }
     return resumed;
   }
 
-  /** ERESUME, if an interrupt has taken the thread out. */
-  #backInside(): Left<never> | undefined {
-    if (this.thread.inside !== undefined) return undefined;
-    const resumed = this.#resume(this.#tcsAddress);
-    if (resumed.kind === 'ok') return undefined;
-    this.#running = undefined;
-    return { kind: 'not-entered', fault: resumed as Fault };
+  #continuation(tcsAddress: number, frame: number): RunningCode {
+    return this.process.machine.continuations.take(this.#enclave!, tcsAddress, frame) ?? start(spin);
   }
 
+  /** Throws an Error when nobody has said what it is. */
+  #entry(): EnclaveCode<unknown> {
+    if (this.entry === undefined) throw new Error('AEX-Notify: say what code is at OENTRY (thread.entry)');
+    return this.entry;
+  }
+
+  /** ERESUME, if an interrupt has taken the thread out; again, if bringing its pages takes it out again. */
+  #backInside(): Left<never> | undefined {
+    for (let tries = 0; tries < MAX_TRIES; tries++) {
+      if (this.thread.inside !== undefined) return undefined;
+      const resumed = this.startResume();
+      if (resumed.kind === 'ok') continue;
+      this.#running = undefined;
+      return { kind: 'not-entered', fault: resumed as Fault };
+    }
+    throw new InvariantError('ERESUME is interrupted for ever');
+  }
+
+  /** 0 where there is no TCS. */
   #cssa(secs: EpcIndex, tcsAddress: number): number {
+    const { kernel } = this.process.machine;
+    if (!isFilled(kernel.enclaveOfSecs(secs)!, tcsAddress)) return 0;
     const bytes = new Uint8Array(4);
-    this.process.machine.contents.read(secs, pageOf(tcsAddress), Tcs.offsetOf('cssa'), bytes);
+    kernel.contents.read(secs, pageOf(tcsAddress), Tcs.offsetOf('cssa'), bytes);
     return readU32(bytes, 0);
   }
 
@@ -346,6 +349,12 @@ export class VirtualThreadRunner {
     if (this.thread.inside) this.interrupt({ vector: Vector.PF, errorCode, address: addressOf(pageOf(address)) });
     this.#running = undefined;
   }
+}
+
+/** The page is in EPC and has contents. */
+function isFilled(enclave: EnclaveFile, address: number): boolean {
+  const epcPage = enclave.pages.residentPage(pageOf(address));
+  return epcPage !== undefined && enclave.kernel.processor.epcm.isFilled(epcPage);
 }
 
 const hex = (value: number): string => `0x${value.toString(16)}`;

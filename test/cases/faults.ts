@@ -3,7 +3,7 @@ import { PageFaultError, Vector } from '../../src/abi/x86.ts';
 import { pageOf } from '../../src/lib/units.ts';
 import type { Access, Touched } from '../../src/virtual/touched.ts';
 import type { VirtualProcess } from '../../src/virtual/process.ts';
-import type { Left } from '../../src/virtual/thread.ts';
+import type { Left } from '../../src/virtual/left.ts';
 import { hex } from './language.ts';
 
 export interface Caught {

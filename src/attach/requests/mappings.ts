@@ -2,7 +2,7 @@
  * System calls on address ranges that hold, or are about to hold, enclave mappings. The model decides and remembers;
  * the stub then does to its own mappings what was decided.
  */
-import { MapFlags, Madvise, Prot } from '../../abi/linux.ts';
+import { adviceName, MapFlags, Prot } from '../../abi/linux.ts';
 import { STUB_NOT_A_DEVICE } from '../../abi/stub.ts';
 import { Errno } from '../../lib/errno.ts';
 import { fail, ok, why, type KernelResult } from '../../lib/outcome.ts';
@@ -106,8 +106,6 @@ export function mremap(caller: Caller): Reply {
   return answer(caller, 'mremap', args, mm.mremap(from.start, from.end, to.start, to.end));
 }
 
-const adviceNames = new Map<number, string>(Object.entries(Madvise).map(([name, value]) => [value, name]));
-
 /** MADVISE(address, length, advice). */
 export function madvise(caller: Caller): Reply {
   const { mm, box } = caller;
@@ -116,6 +114,6 @@ export function madvise(caller: Caller): Reply {
   const advice = box.arg(2) % 2 ** 32;
   const range = pageRange(address, lengthBytes);
   if (range === undefined) return DONE;
-  const args = () => ({ ...place(address, lengthBytes), advice: adviceNames.get(advice) ?? `${advice}` });
+  const args = () => ({ ...place(address, lengthBytes), advice: adviceName(advice) });
   return answer(caller, 'madvise', args, mm.madvise(range.start, range.end, advice));
 }
