@@ -19,7 +19,7 @@ export interface TraceHeader {
   /** ISO 8601; `timeUs` of the events counts from about here. */
   readonly startedAt: string;
   readonly machine: MachineDescription;
-  /** The program and its arguments. */
+  /** The program and its arguments; empty for a machine that programs join. */
   readonly command: readonly string[];
 }
 
@@ -34,7 +34,7 @@ export const headerFields: Readonly<Record<keyof TraceHeader, string>> = {
   startedAt: 'when, ISO 8601',
   machine:
     '`cpu`: the profile; `features`: what it has otherwise; `epc`: bytes of each section; `inject`: what was injected',
-  command: 'the program and its arguments',
+  command: 'the program and its arguments; empty for a machine that programs join',
 };
 
 /** What each field of an event line means. */

@@ -108,6 +108,8 @@ export function takePlace(name: string): Promise<Place> {
     }
     remove(name);
     mkdirSync(directoryOf(name), { mode: 0o700 });
+    // Ours, until the machine has a process of its own.
+    writePid(name, process.pid);
     return { listener: throughDirectory(name, listenAt), log: openSync(logOf(name), 'ax', 0o600) };
   });
 }

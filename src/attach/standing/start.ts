@@ -47,7 +47,6 @@ export async function startInBackground(name: string, order: MachineOrder): Prom
 export async function runHere(name: string, order: MachineOrder, onReady: (status: Status) => void): Promise<void> {
   const { listener, log } = await takePlace(name);
   closeSync(log);
-  writePid(name, process.pid);
   const thread = new MachineThread();
   const ended = endBySignals(thread, { ...order, standing: { name, since: new Date().toISOString(), listener } });
   await Promise.race([ended, statusOf(name, START_PATIENCE_MS).then(onReady)]);
