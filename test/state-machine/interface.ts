@@ -1,29 +1,19 @@
 /** The generations of the interface, as far as a history must know them: their tables. */
-import { enclaveIoctls, provisionIoctls, sgxDevices } from '../../src/abi/sgx-uapi.ts';
+import type { GenerationNode } from '../../src/abi/sgx-uapi/generation.ts';
+import { sgxGenerations, sgxUapis, type SgxUapi } from '../../src/abi/sgx-uapi/generations.ts';
 import type { Ioctl } from '../../src/lib/ioctl.ts';
 
-export type Uapi = 'mainline';
-export const uapis: readonly Uapi[] = ['mainline'];
+export type Uapi = SgxUapi;
+export const uapis: readonly Uapi[] = sgxUapis;
 
-interface Node {
-  readonly path: string;
-  readonly ioctls: readonly Ioctl[];
-  readonly isMappable: boolean;
-}
-
-const nodes: Readonly<Record<Uapi, readonly Node[]>> = {
-  mainline: [
-    { path: sgxDevices.enclave.path, ioctls: enclaveIoctls.entries, isMappable: true },
-    { path: sgxDevices.provision.path, ioctls: provisionIoctls.entries, isMappable: false },
-  ],
-};
-
-const nodeOf = (uapi: Uapi, path: string): Node | undefined => nodes[uapi].find((node) => node.path === path);
+const nodesOf = (uapi: Uapi): readonly GenerationNode[] => sgxGenerations[uapi].nodes;
+const nodeOf = (uapi: Uapi, path: string): GenerationNode | undefined =>
+  nodesOf(uapi).find((node) => node.path === path);
 
 /** The ioctls that a descriptor of this node takes. */
-export const ioctlsOf = (uapi: Uapi, path: string): readonly Ioctl[] => nodeOf(uapi, path)?.ioctls ?? [];
+export const ioctlsOf = (uapi: Uapi, path: string): readonly Ioctl[] => nodeOf(uapi, path)?.ioctls.entries ?? [];
 
-export const isMappable = (uapi: Uapi, path: string): boolean => nodeOf(uapi, path)?.isMappable ?? false;
+export const isMappable = (uapi: Uapi, path: string): boolean => (nodeOf(uapi, path)?.mapping ?? 'none') !== 'none';
 
 export const ioctlNamesOf = (uapi: Uapi): string[] =>
-  nodes[uapi].flatMap(({ ioctls }) => ioctls.map(({ name }) => name));
+  nodesOf(uapi).flatMap(({ ioctls }) => ioctls.entries.map(({ name }) => name));

@@ -50,7 +50,7 @@ function checkPage(machine: VirtualMachine, file: EnclaveFile, page: LinPage, fl
   if (!file.isInElrange(addressOf(page))) throw new Error(`page ${page} is outside the ELRANGE of enclave ${file.id}`);
 }
 
-/** Enclaves that a descriptor or a mapping refers to. */
+/** Enclaves that a descriptor, a mapping or (where mappings are of no enclave) a thread inside refers to. */
 function referenced(machine: VirtualMachine): ReadonlySet<EnclaveFile> {
   const found = new Set<EnclaveFile>();
   for (const process of machine.processes) {
@@ -62,6 +62,10 @@ function referenced(machine: VirtualMachine): ReadonlySet<EnclaveFile> {
       // Of what is no enclave there are mappings, too.
       const file = machine.kernel.enclave(fileId);
       if (file !== undefined) found.add(file);
+    }
+    for (const { enclaveId } of process.threads) {
+      const file = enclaveId === undefined ? undefined : machine.kernel.enclave(enclaveId);
+      if (file?.space !== undefined) found.add(file);
     }
   }
   return found;
@@ -95,6 +99,7 @@ export function checkThreads(machine: VirtualMachine): void {
 /** No process can do by itself what its mapping, the driver's limit and the EPCM do not all allow. */
 export function checkRights(machine: VirtualMachine, process: VirtualProcess, pages: Iterable<LinPage>): void {
   const { epcm } = machine.kernel.processor;
+  const rule = machine.kernel.rules.limit;
   // What an entry would do first: a process with nobody inside may be behind.
   process.applyUpdates();
   for (const page of pages) {
@@ -109,7 +114,11 @@ export function checkRights(machine: VirtualMachine, process: VirtualProcess, pa
       const rights = epcm.permissions(epcPage) & vma.prot & bit;
       const isAllowed = !isEvicted(entry.flags) && epcm.type(epcPage) === PageType.REG && rights !== 0;
       const limit = maxProtOf(entry.flags);
-      const allowed = isAllowed && (vma.prot & ~limit) === 0;
+      const isWithinLimit =
+        rule === 'nothing' ||
+        (rule === 'vetted' && (vma.prot & ~limit) === 0) ||
+        (rule === 'running' && (limit & bit) !== 0);
+      const allowed = isAllowed && isWithinLimit;
       if (!allowed) throw new Error(`process ${process.pid} can ${access} 0x${address.toString(16)}`);
     }
   }

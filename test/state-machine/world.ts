@@ -78,7 +78,7 @@ export class World {
 
   constructor({ uapi, cpu, epcPages }: WorldOptions) {
     this.uapi = uapi;
-    this.machine = new VirtualMachine({ cpu, epcPages });
+    this.machine = new VirtualMachine({ sgxUapi: uapi, cpu, epcPages });
     this.spawn();
     this.build(0, 0);
     this.fork(0);
