@@ -148,15 +148,18 @@ function addTo(
   const operands = { linAddr: addressOf(page), srcPage: bytes.value, secInfo: kind.secInfo, secs: file.secs! };
   const added = injections?.leaf('EADD', file, page) ?? eadd(processor, operands, target);
   if (added.kind !== 'ok') return fail(Errno.EIO, added.why);
-  const extended = injections?.leaf('EEXTEND', file, page) ?? measure(file, target, kind.measured, bytes.value);
+  const extended = measure(file, page, target, kind.measured, bytes.value);
   if (extended.kind !== 'ok') return fail(Errno.EIO, extended.why);
   file.pages.add(page, kind.type, kind.maxProt, target);
   kernel.epc.markReclaimable(target);
   return ok();
 }
 
-function measure(file: EnclaveFile, target: EpcIndex, chunks: number, bytes: Uint8Array): LeafResult {
-  const { processor } = file.kernel;
+function measure(file: EnclaveFile, page: LinPage, target: EpcIndex, chunks: number, bytes: Uint8Array): LeafResult {
+  if (chunks === 0) return ok();
+  const { processor, injections } = file.kernel;
+  const injected = injections?.leaf('EEXTEND', file, page);
+  if (injected) return injected;
   if (chunks === WHOLE_PAGE) return eextendPage(processor, file.secs!, target, bytes);
   for (let chunk = 0; chunk < CHUNKS; chunk++) {
     if ((chunks & (1 << chunk)) === 0) continue;

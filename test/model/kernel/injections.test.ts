@@ -56,6 +56,13 @@ describe('building', () => {
     expect(enclave.add(At.DATA + PAGE, RW_REG, new Uint8Array(2 * PAGE)).ret).toBe(0);
   });
 
+  it('EEXTEND is not met by a page that is not measured', () => {
+    const all = openedWith('eextend:#GP');
+    all.enclave.create();
+    expect(all.enclave.add(At.DATA, RW_REG, new Uint8Array(PAGE), { measure: false }).ret).toBe(0);
+    expect(all.enclave.add(At.DATA2, RW_REG, new Uint8Array(PAGE)).ret).toBe(EIO);
+  });
+
   it('alloc:ENOMEM at the page, those before stay', () => {
     const { added, process } = building(3, `alloc:ENOMEM@page=${pageNumber(At.DATA) + 2}`);
     expect(added).toEqual({ ret: ENOMEM, count: 2 * PAGE, result: 0 });
