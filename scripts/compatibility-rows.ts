@@ -126,6 +126,60 @@ export const mappingRules: readonly Row[] = [
   },
 ];
 
+/** The descriptor, and processes that share what is behind it. */
+export const descriptors: readonly Row[] = [
+  {
+    behaviour:
+      'A device has no llseek, fsync, splice, fallocate...: each errno as of a character device without it, EBADF first',
+    tests: [
+      driver('files', 'sync_file_range'),
+      driver('files', 'FIONREAD'),
+      driver('files', 'EBADF: not open for reading'),
+      driver('lifetime', 'a process that has opened no device itself'),
+    ],
+  },
+  {
+    behaviour: 'read, write, readv, writev and F_ADD_SEALS of a device: EINVAL; F_GETFL: the mode of the open',
+    different:
+      'read and readv give 0, write, writev and F_ADD_SEALS EPERM, an enclave is O_RDWR: traps would slow all programs',
+  },
+  {
+    behaviour: 'An open of /proc/PID/fd/N of a device is a fresh file of its node',
+    tests: [driver('files', 'opens another file of the node')],
+    different: 'through a symbolic link of any other name it is EACCES, or for root the memfd itself',
+  },
+  {
+    behaviour: 'A descriptor that was passed (SCM_RIGHTS, pidfd_getfd) serves to go on building, to map and to enter',
+    tests: [
+      driver('lifetime', 'the receiver goes on building what an ended process began'),
+      driver('lifetime', 'the receiver maps at the base, enters'),
+      program('sharing', 'static void taken'),
+    ],
+  },
+  {
+    behaviour: 'The last reference, descriptor, one on its way, or mapping, frees all pages, by whatever death',
+    tests: [
+      driver('tables', 'not while a descriptor is on its way'),
+      driver('tables', 'not while a killed process has sent it away'),
+      driver('tables', 'trimmed, never removed and waiting pages'),
+    ],
+  },
+  {
+    behaviour:
+      'Unrelated processes inside one enclave: a busy TCS is #GP, what one cuts holds in all when the ioctl returns',
+    tests: [
+      program('sharing', 'static void busy_elsewhere'),
+      program('sharing', 'static void cut_stopped_deaf'),
+      program('sharing', 'static void trim_running'),
+    ],
+  },
+  {
+    behaviour: 'A process that dies inside: its TCS is as after an AEX, for whoever maps the enclave then',
+    tests: [program('sharing', 'static void dies_inside_alone'), ['test/attach/dead-threads.test.ts', 'as by an AEX']],
+    different: 'the frame in the SSA is that of the last AEX before',
+  },
+];
+
 /** In the order of the list that the project began with; each is one thing that runtimes or their tests depend on. */
 export const behaviours: readonly Row[] = [
   {

@@ -7,6 +7,7 @@ import { handlers } from '../src/devices/sgx-enclave/ioctls.ts';
 import type { IoctlTable } from '../src/lib/ioctl.ts';
 import {
   behaviours,
+  descriptors,
   generations,
   leavesNotHere,
   mappingRules,
@@ -18,7 +19,7 @@ import { root } from './tools.ts';
 
 /** Throws when a row claims a test that is not there. */
 export function compatibilityDocument(): string {
-  const problems = [...mappingRules, ...behaviours, ...generations].flatMap(brokenClaims);
+  const problems = [...mappingRules, ...descriptors, ...behaviours, ...generations].flatMap(brokenClaims);
   if (problems.length > 0) throw new Error(`scripts/compatibility-rows.ts: ${problems.join('; ')}`);
   return [
     '# Compatibility',
@@ -34,6 +35,7 @@ export function compatibilityDocument(): string {
     ),
     section('Ioctls', table(['ioctl', 'number', 'errnos', 'state', 'tests'], ioctls()), IOCTL_NOTE),
     section('Mapping rules', rowTable(mappingRules)),
+    section('Descriptors and processes', rowTable(descriptors)),
     section('What programs notice first', rowTable(behaviours)),
     section('Other generations of the interface', rowTable(generations), GENERATIONS_NOTE),
     section('Where the model differs', table(['file', 'how'], modelTags()), MODEL_NOTE),

@@ -18,6 +18,7 @@ const leftOut = new Map([
   ['arch_prctl', 'only CPUID faulting'],
   ['prctl', 'only PR_GET_DUMPABLE and PR_SET_DUMPABLE'],
   ['pkey_mprotect', 'as mprotect'],
+  ['remap_file_pages', 'deprecated'],
 ]);
 
 function timed(filter: 1 | 2): string[] {

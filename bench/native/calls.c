@@ -68,6 +68,13 @@ static struct { void *handler; unsigned long flags; void *restorer; unsigned lon
 	_(ftruncate, syscall(SYS_ftruncate, file, 4096))                                          \
 	_(fallocate, syscall(SYS_fallocate, file, 0, 0, 4096))                                    \
 	_(fsync, syscall(SYS_fsync, file))                                                        \
+	_(fdatasync, syscall(SYS_fdatasync, file))                                                \
+	_(sync_file_range, syscall(SYS_sync_file_range, file, 0, 0, 0))                           \
+	_(readahead, syscall(SYS_readahead, file, 0, 0))                                          \
+	_(sendfile, syscall(SYS_sendfile, file, file, NULL, 0))                                   \
+	_(splice, syscall(SYS_splice, file, NULL, file, NULL, 0, 0))                              \
+	_(copy_file_range, syscall(SYS_copy_file_range, file, NULL, file, NULL, 0, 0))            \
+	_(flock, syscall(SYS_flock, file, 8 /* LOCK_UN */))                                       \
 	_(fstat, syscall(SYS_fstat, 0, buffer))                                                   \
 	_(mprotect, syscall(SYS_mprotect, page, 4096, PROT_READ | PROT_WRITE))                    \
 	_(munmap, syscall(SYS_munmap, page + 2 * 4096, 4096))                                     \

@@ -36,23 +36,55 @@ struct rights { u64 length; i32 level, type; i32 fd; i32 pad; };
 
 static void pause(void) { asm volatile("pause"); }
 
+/* ---- locks: a word holds its owner's thread id, and whether somebody sleeps until it is free ---- */
+
+#define LOCK_WAITED 0x80000000u
+#define LOCK_SPINS 100
+
+/* ESRCH also for a zombie, which has no memory any more. Others that share our memory may always be read. */
+bool is_gone(u32 tid)
+{
+	u32 here = 0, copy;
+	struct iov to = { &copy, sizeof copy }, from = { &here, sizeof here };
+
+	return sys(__NR_process_vm_readv, tid, &to, 1, &from, 1, 0) == -ESRCH;
+}
+
+/* Its owner may be gone: a vfork child runs in our memory, and can be killed at any instruction. */
+static bool take(u32 *word, u32 seen, u32 wanted)
+{
+	return __atomic_compare_exchange_n(word, &seen, wanted, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+}
+
 void lock(u32 *word)
 {
-	for (u32 spin = 0; __atomic_exchange_n(word, 1, __ATOMIC_ACQUIRE); spin++) {
-		if (spin < 100)
-			pause();
-		else
-			sys(__NR_sched_yield);
+	struct __kernel_timespec patience = { 0, 10 * 1000 * 1000 };
+	u32 self = (u32)sys(__NR_gettid), seen;
+
+	for (u32 spin = 0; spin < LOCK_SPINS; spin++, pause())
+		if (take(word, 0, self))
+			return;
+	/* From here on others may sleep beside us, so it is taken as one that is waited for. */
+	while (!take(word, 0, self | LOCK_WAITED)) {
+		seen = __atomic_load_n(word, __ATOMIC_RELAXED);
+		if (!seen || !take(word, seen, seen | LOCK_WAITED))
+			continue;
+		seen |= LOCK_WAITED;
+		if (sys(__NR_futex, word, FUTEX_WAIT_PRIVATE, seen, &patience, 0, 0) == -ETIMEDOUT &&
+		    is_gone(seen & ~LOCK_WAITED) && take(word, seen, self | LOCK_WAITED))
+			return;
 	}
 }
 
 void unlock(u32 *word)
 {
-	__atomic_store_n(word, 0, __ATOMIC_RELEASE);
+	if (__atomic_exchange_n(word, 0, __ATOMIC_RELEASE) & LOCK_WAITED)
+		sys(__NR_futex, word, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
 /* ---- messages ---- */
 
+/* `flags` may say MSG_CMSG_CLOEXEC, and MSG_DONTWAIT. */
 static i64 receive(void *data, u64 size, i32 *fd, u32 flags)
 {
 	struct rights rights = { 0 };
@@ -231,11 +263,22 @@ static bool wait_for_answer(struct slot *slot, volatile struct thread_record *re
 	}
 }
 
+/* What a vfork child of this thread had asked when it was killed: its answer must not be taken for the next one. */
+static void finish(struct slot *slot, volatile struct thread_record *record)
+{
+	if (record->state == RECORD_STATE_REQUEST)
+		wait_for_answer(slot, record);
+	record->state = RECORD_STATE_IDLE;
+	settle(slot);
+}
+
 i64 ask_unsettled(struct slot *slot, u32 op, u64 a, u64 b, u64 c, u64 d, u64 e)
 {
 	if (!session_open(slot))
 		return process->refused ? -ENFILE : -ENODEV;
 	volatile struct thread_record *record = RECORD(slot->index);
+	if (record->state != RECORD_STATE_IDLE || record->run_count)
+		finish(slot, record);
 	show_record(slot);
 	record->tid = slot->tid;
 	record->op = op;
@@ -322,10 +365,13 @@ i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec)
 		return process->refused ? -ENFILE : -ENODEV;
 	lock(&process->lock);
 	watch_host(false);
+	i32 fd;
+	u32 word;
+	/* Left by a vfork child that was killed before it took it. */
+	while (receive(&word, sizeof word, &fd, MSG_CMSG_CLOEXEC | MSG_DONTWAIT) > 0)
+		sys(__NR_close, fd);
 	i64 r = ask(slot, op, a, b, 0, 0, 0);
 	if (r >= 0 && RECORD(slot->index)->descriptors) {
-		u32 word;
-		i32 fd;
 		i64 n = receive(&word, sizeof word, &fd, cloexec ? MSG_CMSG_CLOEXEC : 0);
 		r = n < 0 ? n : fd < 0 ? -EMFILE : fd;
 	}

@@ -328,6 +328,8 @@ static i64 start_program(const struct program *p, const char *name, char *const 
 		r = add_argument(&a, NULL);
 	if (r >= 0) {
 		sys(__NR_fcntl, p->fd, F_SETFD, 0);
+		if (running_slot())
+			hand_to_next_image(running_slot());
 		r = execute_loader(a.all, envp);
 	}
 	if (a.all != a.small)

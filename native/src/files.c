@@ -16,15 +16,23 @@ static const u32 node_modes[] = { DEVICE_NODES(MODE) };
 /* ... for an ioctl that gives a descriptor, which has then to be fetched. */
 #define NEW_DESCRIPTOR (-(i64)STUB_NEW_DESCRIPTOR)
 
-/* The inode behind a descriptor if it may be a device of ours, else 0: only memfds of that size can be. */
+/* A device of ours is a memfd of that size. */
+static u64 device_inode(struct slot *slot, const struct stat *stat)
+{
+	if (stat->st_size != STUB_DEVICE_FILE_BYTES || !session_open(slot) || stat->st_dev != session->memfd_device)
+		return 0;
+	return stat->st_ino;
+}
+
+/* The inode behind a descriptor if it may be a device of ours, else 0. By its seals first: no other question is as quick. */
 static u64 inode_of(struct slot *slot, u64 fd)
 {
+	i64 seals = sys(__NR_fcntl, (i32)fd, F_GET_SEALS);
 	struct stat stat;
 
-	if (sys(__NR_fstat, (i32)fd, &stat) || stat.st_size != STUB_DEVICE_FILE_BYTES || !session_open(slot) ||
-	    stat.st_dev != session->memfd_device)
+	if (is_error(seals) || (seals & STUB_DEVICE_SEALS) != STUB_DEVICE_SEALS || sys(__NR_fstat, (i32)fd, &stat))
 		return 0;
-	return stat.st_ino;
+	return device_inode(slot, &stat);
 }
 
 bool is_absent_node(struct slot *slot, i64 node)
@@ -43,6 +51,8 @@ i64 open_device(struct trap *trap, u32 node, u64 flags)
 		return -ENOTDIR;
 	if ((flags & (O_CREAT | O_EXCL)) == (O_CREAT | O_EXCL))
 		return -EEXIST;
+	if (flags & O_DIRECT)
+		return -EINVAL;
 	if (session_open(trap->slot))
 		second_filter();
 	return ask_for_descriptor(trap->slot, OP_OPEN, node, flags, flags & O_CLOEXEC);
@@ -62,6 +72,8 @@ i64 trap_ioctl(struct trap *trap)
 	i64 r = ask(slot, OP_IOCTL, inode, (u32)trap->args[1], trap->args[2], 0, 0);
 	if (r == NOT_A_DEVICE)
 		return pass(trap);
+	/* A descriptor that another process has opened. */
+	second_filter();
 	if (r == NEW_DESCRIPTOR)
 		return ask_for_descriptor(slot, OP_RECEIVE, RECORD(slot->index)->out[0], 0, true);
 	if (r == -ERESTARTSYS) {
@@ -95,30 +107,46 @@ void fill_stat(struct stat *to, u32 node)
 	to->st_ctime = to->st_mtime = to->st_atime = directory.st_mtime;
 }
 
+static i64 identify(struct slot *slot, u64 inode)
+{
+	i64 node = inode ? ask(slot, OP_IDENTIFY, inode, 0, 0, 0, 0) : -1;
+
+	if (node >= 0)
+		second_filter();
+	return node;
+}
+
 i64 device_of_descriptor(struct trap *trap, u64 fd)
 {
-	u64 inode = inode_of(trap->slot, fd);
-	return inode ? ask(trap->slot, OP_IDENTIFY, inode, 0, 0, 0, 0) : -1;
+	return identify(trap->slot, inode_of(trap->slot, fd));
 }
 
 i64 trap_fstat(struct trap *trap)
 {
 	struct stat stat;
-	i64 node = device_of_descriptor(trap, trap->args[0]);
+	i64 r = sys(__NR_fstat, (i32)trap->args[0], &stat);
 
-	if (node < 0)
-		return pass(trap);
-	fill_stat(&stat, (u32)node);
+	if (r)
+		return r;
+	i64 node = identify(trap->slot, device_inode(trap->slot, &stat));
+	if (node >= 0)
+		fill_stat(&stat, (u32)node);
 	return copy_user((void *)trap->args[1], &stat, sizeof stat);
 }
 
 /* ---- mappings ---- */
 
-/* Something else has taken the place of enclave mappings, or nothing has. */
-static void forget(struct slot *slot, u64 start, u64 size)
+/* Makes a call after which something else has taken the place of enclave mappings, or nothing has. */
+static i64 replace(struct slot *slot, u64 start, u64 size, u64 nr, const u64 *args)
 {
-	vma_remove(start, size);
-	ask(slot, OP_MUNMAP, start, size, 0, 0, 0);
+	i64 r = vma_unmap(start, size, nr, args);
+
+	if (!is_error(r)) {
+		ask(slot, OP_MUNMAP, start, size, 0, 0, 0);
+		/* An entry may have been checked before the host knew. */
+		__atomic_add_fetch(&mapping_changes, 1, __ATOMIC_SEQ_CST);
+	}
+	return r;
 }
 
 /* Of twice `size` bytes at `start`, keeps those at the multiple of it. */
@@ -166,7 +194,8 @@ static i64 map_device(struct trap *trap, u64 inode, i64 node)
 	open_userfault();
 	r = ask_unsettled(slot, OP_MMAP, inode, at, size, prot, flags);
 	if (!r) {
-		r = sys(__NR_mmap, at, size, PROT_NONE, MAP_SHARED | MAP_FIXED, (i32)trap->args[4], at);
+		u64 call[6] = { at, size, PROT_NONE, MAP_SHARED | MAP_FIXED, trap->args[4], at };
+		r = vma_unmap(at, size, __NR_mmap, call);
 		if (!is_error(r) && !(r = protect(at, size, prot)))
 			r = register_range(at, size);
 		if (r) {
@@ -189,18 +218,15 @@ i64 trap_mmap(struct trap *trap)
 
 	if (!(flags & MAP_ANONYMOUS)) {
 		u64 inode = inode_of(trap->slot, trap->args[4]);
-		i64 node = inode ? ask(trap->slot, OP_IDENTIFY, inode, 0, 0, 0, 0) : -1;
-		if (node >= 0) {
-			second_filter();
+		i64 node = identify(trap->slot, inode);
+		if (node >= 0)
 			return map_device(trap, inode, node);
-		}
 	}
-	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size)) {
-		i64 r = sys(__NR_mmap, trap->args[0], trap->args[1], trap->args[2], flags, trap->args[4], trap->args[5]);
-		if (!is_error(r))
-			forget(trap->slot, trap->args[0], size);
-		return r;
+	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size))
+		return replace(trap->slot, trap->args[0], size, trap->nr, trap->args);
 	}
+	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size))
+		return replace(trap->slot, trap->args[0], size, trap->nr, trap->args);
 	if ((trap->args[2] & PROT_EXEC) && (flags & (MAP_TYPE | MAP_ANONYMOUS)) == MAP_PRIVATE && replaces_cpuid) {
 		i64 r = sys(__NR_mmap, trap->args[0], trap->args[1], trap->args[2], flags, trap->args[4], trap->args[5]);
 		if (!is_error(r))
@@ -216,10 +242,7 @@ i64 trap_munmap(struct trap *trap)
 
 	if ((start & (PAGE - 1)) || !size || !is_enclave_range(start, size))
 		return pass(trap);
-	i64 r = sys(__NR_munmap, start, size);
-	if (!r)
-		forget(trap->slot, start, size);
-	return r;
+	return replace(trap->slot, start, size, trap->nr, trap->args);
 }
 
 struct protecting { struct slot *slot; u64 prot; };
@@ -264,6 +287,7 @@ i64 trap_pkey_mprotect(struct trap *trap)
  */
 static i64 move_range(struct slot *slot, u64 from, u64 to, u64 size)
 {
+	u64 call[6] = { from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to };
 	struct vma_record vma;
 	i64 r = ask_unsettled(slot, OP_MREMAP, from, size, to, size, 0);
 
@@ -271,11 +295,9 @@ static i64 move_range(struct slot *slot, u64 from, u64 to, u64 size)
 		return r;
 	if (!vma_find(from, &vma))
 		die("the host knows an enclave mapping that the stub does not");
-	if (protect(from, size, PROT_NONE) ||
-	    is_error(sys(__NR_mremap, from, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, to)) ||
+	if (protect(from, size, PROT_NONE) || is_error(vma_unmap(from, size, __NR_mremap, call)) ||
 	    sys(__NR_remap_file_pages, to, size, 0, to / PAGE, 0) || protect(to, size, vma.prot) || register_range(to, size))
 		die("cannot move an enclave mapping");
-	vma_remove(from, size);
 	vma_add(to, size, vma.inode, vma.prot);
 	settle(slot);
 	return (i64)to;
@@ -284,11 +306,10 @@ static i64 move_range(struct slot *slot, u64 from, u64 to, u64 size)
 /* A piece at the end, or what lies where something is moved to. */
 static i64 unmap_range(struct slot *slot, u64 start, u64 size)
 {
-	i64 r = sys(__NR_munmap, start, size);
+	u64 call[6] = { start, size };
 
-	if (!r && is_enclave_range(start, size))
-		forget(slot, start, size);
-	return r;
+	return is_enclave_range(start, size) ? replace(slot, start, size, __NR_munmap, call)
+					     : sys(__NR_munmap, start, size);
 }
 
 /* In the order of mremap, mremap_to and vma_to_resize in mm/mremap.c. */
@@ -331,10 +352,7 @@ i64 trap_mremap(struct trap *trap)
 		return remap_device(trap->slot, old, ALIGN_UP(trap->args[1], PAGE), size, flags, to);
 	if (!(flags & MREMAP_FIXED) || !is_enclave_range(to, size))
 		return pass(trap);
-	i64 r = sys(__NR_mremap, old, trap->args[1], trap->args[2], flags, to);
-	if (!is_error(r))
-		forget(trap->slot, to, size);
-	return r;
+	return replace(trap->slot, to, size, trap->nr, trap->args);
 }
 
 struct advice { struct slot *slot; u64 number; bool hole; };
@@ -383,20 +401,55 @@ i64 trap_close(struct trap *trap) { return do_closing(trap, trap->args[0]); }
 i64 trap_dup2(struct trap *trap) { return do_closing(trap, trap->args[1]); }
 i64 trap_dup3(struct trap *trap) { return do_closing(trap, trap->args[1]); }
 
-/* ---- what a device cannot do: the kernel would let it do that to the memfd ---- */
-
-static i64 refuse_on_device(struct trap *trap, i64 error)
+/* The driver ignores the offset that this changes. */
+i64 trap_remap_file_pages(struct trap *trap)
 {
-	return device_of_descriptor(trap, trap->args[0]) < 0 ? pass(trap) : error;
+	u64 start = ALIGN_DOWN(trap->args[0], PAGE), size = ALIGN_DOWN(trap->args[1], PAGE);
+	struct vma_record vma;
+
+	if (!size || !is_enclave_range(start, size))
+		return pass(trap);
+	return trap->args[2] || !vma_find(start, &vma) || size > vma.end - start ? -EINVAL : 0;
 }
 
-i64 trap_pread64(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_pwrite64(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_preadv(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_pwritev(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_preadv2(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_pwritev2(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_ftruncate(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_fsync(struct trap *trap) { return refuse_on_device(trap, -EINVAL); }
-i64 trap_fallocate(struct trap *trap) { return refuse_on_device(trap, -ENODEV); }
-i64 trap_lseek(struct trap *trap) { return refuse_on_device(trap, -ESPIPE); }
+/* ---- what a device cannot do: the kernel would let it do that to the memfd ---- */
+
+#define FOR_READING 1
+#define FOR_WRITING 2
+
+/* EBADF comes first where the call wants the file open `mode`. */
+static i64 refuse_on(struct trap *trap, u32 argument, u64 mode, i64 error)
+{
+	if (device_of_descriptor(trap, trap->args[argument]) < 0)
+		return pass(trap);
+	return (RECORD(trap->slot->index)->out[0] & mode) == mode ? error : -EBADF;
+}
+
+static i64 refuse_on_either(struct trap *trap, u32 from, u32 to)
+{
+	i64 r = refuse_on(trap, from, FOR_READING, -EINVAL);
+
+	if (!r && (r = refuse_on(trap, to, FOR_WRITING, -EINVAL)))
+		trap->what = TRAP_RESULT;
+	return r;
+}
+
+i64 trap_pread64(struct trap *trap) { return refuse_on(trap, 0, FOR_READING, -EINVAL); }
+i64 trap_pwrite64(struct trap *trap) { return refuse_on(trap, 0, FOR_WRITING, -EINVAL); }
+i64 trap_preadv(struct trap *trap) { return refuse_on(trap, 0, FOR_READING, -EINVAL); }
+i64 trap_pwritev(struct trap *trap) { return refuse_on(trap, 0, FOR_WRITING, -EINVAL); }
+i64 trap_preadv2(struct trap *trap) { return refuse_on(trap, 0, FOR_READING, -EINVAL); }
+i64 trap_pwritev2(struct trap *trap) { return refuse_on(trap, 0, FOR_WRITING, -EINVAL); }
+i64 trap_readahead(struct trap *trap) { return refuse_on(trap, 0, FOR_READING, -EINVAL); }
+i64 trap_sendfile(struct trap *trap) { return refuse_on_either(trap, 1, 0); }
+i64 trap_splice(struct trap *trap) { return refuse_on_either(trap, 0, 2); }
+i64 trap_copy_file_range(struct trap *trap) { return refuse_on_either(trap, 0, 2); }
+i64 trap_ftruncate(struct trap *trap) { return refuse_on(trap, 0, 0, -EINVAL); }
+i64 trap_fallocate(struct trap *trap) { return refuse_on(trap, 0, FOR_WRITING, -ENODEV); }
+i64 trap_fsync(struct trap *trap) { return refuse_on(trap, 0, 0, -EINVAL); }
+i64 trap_fdatasync(struct trap *trap) { return refuse_on(trap, 0, 0, -EINVAL); }
+i64 trap_sync_file_range(struct trap *trap) { return refuse_on(trap, 0, 0, -ESPIPE); }
+i64 trap_lseek(struct trap *trap) { return refuse_on(trap, 0, 0, -ESPIPE); }
+
+/* Model: a device is not locked: the host holds the lock of its file to learn when nobody has that any more. */
+i64 trap_flock(struct trap *trap) { return refuse_on(trap, 0, 0, -ENOLCK); }

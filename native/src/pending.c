@@ -3,7 +3,7 @@
  * must not have them blocked (a fault or a trapped call would then kill), so they wait in the slot of the thread that
  * got them: one of each, as standard signals do in the kernel. Those sent to the process any thread may take.
  *
- * Model: a signalfd does not show them, ppoll and sigsuspend do not let them through, an exec loses them.
+ * Model: a signalfd does not show them, ppoll and sigsuspend do not let them through.
  */
 #include "stub.h"
 
@@ -101,4 +101,19 @@ int take_signal(struct slot *slot, u64 set, siginfo_t *info)
 		__atomic_or_fetch(&shared_somewhere, bits, __ATOMIC_SEQ_CST);
 	}
 	return signal;
+}
+
+/*
+ * Before an exec the kernel gets what waits, really blocked: the next image finds it pending (signals_start). Not by a
+ * vfork child, for what waits is its parent's. If the exec fails, the return from our handler lets them through to wait again.
+ */
+void hand_to_next_image(struct slot *slot)
+{
+	siginfo_t info;
+	int signal;
+
+	if ((u32)sys(__NR_getpid) != process->pid)
+		return;
+	while ((signal = take_signal(slot, RESERVED_SIGNALS, &info)))
+		send_again(signal, &info);
 }

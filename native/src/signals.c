@@ -215,7 +215,7 @@ static void fresh_xstate(ucontext_t *uc)
 }
 
 /* To this thread, as it came: taken when our handler returns, which must restore a mask that lets it through. */
-static void send_again(int signal, siginfo_t *info)
+void send_again(int signal, siginfo_t *info)
 {
 	u64 bit = SIGNAL_BIT(signal);
 

@@ -25,12 +25,6 @@ void slots_start(void)
 	process->pid = own_pid = (u32)sys(__NR_getpid);
 }
 
-static bool is_dead(struct slot *slot)
-{
-	/* By tkill: it may belong to another process that shares our memory. */
-	return slot->tid && sys(__NR_tkill, slot->tid, 0) == -ESRCH;
-}
-
 /* A free slot, one whose thread has gone, or the next unused one. */
 static struct slot *claim(u32 tid)
 {
@@ -39,11 +33,11 @@ static struct slot *claim(u32 tid)
 	lock(&slots_lock);
 	for (u32 tries = 0; tries < 8 && tries < slots_used && !found; tries++) {
 		struct slot *slot = SLOT(next_look++ % slots_used);
-		if (!slot->tid || slot->tid == tid || is_dead(slot))
+		if (!slot->tid || slot->tid == tid || is_gone(slot->tid))
 			found = slot;
 	}
 	for (u32 i = 0; i < slots_used && !found && slots_used == STUB_MAP_SLOT_COUNT; i++)
-		if (!SLOT(i)->tid || is_dead(SLOT(i)))
+		if (!SLOT(i)->tid || is_gone(SLOT(i)->tid))
 			found = SLOT(i);
 	if (!found) {
 		if (slots_used == STUB_MAP_SLOT_COUNT)
@@ -55,10 +49,13 @@ static struct slot *claim(u32 tid)
 			die("no memory for another thread's signal stack");
 		found->index = slots_used++;
 	}
+	/* What was sent to the process, and waits here, any thread may still take. */
+	u64 kept = found->tid ? found->waiting & found->shared : 0;
 	u32 index = found->index;
-	memset(found, 0, sizeof *found);
+	memset(found, 0, __builtin_offsetof(struct slot, sent));
 	found->index = index;
 	found->tid = tid;
+	found->waiting = found->shared = kept;
 	found->altstack.flags = SS_DISABLE;
 	unlock(&slots_lock);
 	return found;

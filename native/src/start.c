@@ -104,7 +104,10 @@ static void filter(const struct sock_filter *code, u16 length, u32 flags)
 
 void second_filter(void)
 {
-	if (__atomic_exchange_n(&second_filter_on, true, __ATOMIC_SEQ_CST))
+	if (second_filter_on)
+		return;
+	/* A vfork child's filter is its own: its parent, whose memory this is, gets none by it. */
+	if ((u32)sys(__NR_getpid) == process->pid && __atomic_exchange_n(&second_filter_on, true, __ATOMIC_SEQ_CST))
 		return;
 	filter(filter_2, ARRAY_LENGTH(filter_2), SECCOMP_FILTER_FLAG_TSYNC);
 	if (session->flags & SESSION_FLAGS_CLOSES)

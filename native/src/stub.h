@@ -147,7 +147,6 @@ struct slot {
 	u32 retries;                    /* faults in a row that were "mended" at the same place */
 	u64 retry_at;
 	u64 waiting, shared;            /* signals that were sent (pending.c), and those of them that any thread may take */
-	struct { u64 info[4]; } sent[7]; /* ... the beginnings of their siginfo */
 	u64 awaited;                    /* signals of ours that a sigtimedwait waits for */
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
@@ -162,6 +161,8 @@ struct slot {
 		bool string, traced;
 	} step;                         /* abort-page.c */
 	u64 scratch[4];                 /* a mask handed to the kernel by a call that goes on in the program */
+	/* Last, and kept when another thread gets the slot: the beginnings of siginfo of the waiting signals. */
+	struct { u64 info[4]; } sent[7];
 };
 
 #define SLOT(i) ((struct slot *)(STUB_MAP_SLOTS + (u64)(i) * STUB_MAP_SLOT_SIZE))
@@ -208,6 +209,7 @@ void discard(struct slot *slot);                /* ... or forgets them: the mapp
 i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
 i64 send_descriptor(i32 fd);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
+bool is_gone(u32 tid);                          /* no such thread shares our memory */
 void lock(u32 *word);
 void unlock(u32 *word);
 bool signal_waits(u64 mask);                    /* a signal is pending that a thread with this mask would take */
@@ -218,7 +220,8 @@ bool is_enclave_range(u64 start, u64 size);     /* any byte of it */
 bool has_enclave_ranges(void);
 bool vma_find(u64 address, struct vma_record *found);
 void vma_add(u64 start, u64 size, u64 inode, u32 prot);
-void vma_remove(u64 start, u64 size);
+/* Makes the call by which the range stops to be an enclave's; if it fails, that stays one. */
+i64 vma_unmap(u64 start, u64 size, u64 nr, const u64 *args);
 void vma_protect(u64 start, u64 size, u32 prot);
 /* Counts all three: what was checked of a TCS and its save area holds for the mappings of then. */
 extern volatile u32 mapping_changes;
@@ -266,6 +269,7 @@ u64 ignored_state(void);
 void let_defaults_through(struct slot *slot);
 /* Makes the return from our handler enter the program's; or does what the default is. */
 void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc);
+void send_again(int signal, siginfo_t *info);           /* taken when our handler returns */
 u64 *mask_of(ucontext_t *uc);
 void block(struct slot *slot, ucontext_t *uc, u64 mask);  /* from our return on, as the program asks for it */
 void take_back(struct slot *slot);                      /* what a vfork child of this thread has changed */
@@ -282,6 +286,8 @@ void keep_signal(struct slot *slot, int signal, const siginfo_t *info);     /* u
 void wait_unblocked(struct slot *slot, int signal, const siginfo_t *info);  /* until the program unblocks it */
 u64 waiting_signals(struct slot *slot);                                     /* for this thread */
 int take_signal(struct slot *slot, u64 set, siginfo_t *info);               /* one of them; 0: none */
+
+void hand_to_next_image(struct slot *slot);
 
 /* ---- tcs.c, entry.c, enclave.c ------------------------------------------------------------------------------------------ */
 

@@ -43,6 +43,8 @@ export const STUB_NO_FRAME = 0xffff_ffff;
  * base. Sparse. The stub asks the host about no memfd of another size.
  */
 export const STUB_DEVICE_FILE_BYTES = 2 ** 47;
+/** F_SEAL_SEAL, F_SEAL_SHRINK and F_SEAL_GROW: a memfd without these is no device, and that is the quickest question. */
+export const STUB_DEVICE_SEALS = 1 | 2 | 4;
 /** Misc devices: major number, and the minor of the first node; the others follow in the order of `deviceNodes`. */
 export const STUB_DEVICE_MAJOR = 10;
 export const STUB_DEVICE_FIRST_MINOR = 120;
@@ -64,7 +66,7 @@ export const Op = {
    * this record's index (u32), sent before the record is DONE: the stub holds one lock from request to receipt.
    */
   OPEN: 2,
-  /** args: inode. ret: node index, or -1 when the descriptor is not a device of ours. */
+  /** args: inode. ret: node index, or -STUB_NOT_A_DEVICE; out[0]: 1 = open for reading, 2 = for writing, 3 = both. */
   IDENTIFY: 3,
   /** args: inode, command, argument. ret: value or -errno (-512 = restart), or -STUB_NEW_DESCRIPTOR; out: its inode. */
   IOCTL: 4,

@@ -46,6 +46,8 @@ const ENOSYS = 38;
 const reservedFd = (arg: number): TrapCondition[] => [{ arg, from: StubFd.GATE, to: StubFd.UFFD }];
 const nonNull = (arg: number): TrapCondition[] => [{ arg, nonNull: true }];
 
+const magic = (type: number): TrapCondition[] => [{ arg: 1, mask: 0xff00, equals: type << 8 }];
+
 const path = 'the path may name a device or /proc/self/exe';
 const mask = 'our synchronous signals must never be blocked';
 const mapping = 'the range may hold an enclave mapping';
@@ -88,7 +90,7 @@ export const traps: readonly Trap[] = [
     name: 'ioctl',
     nr: 16,
     filter: 1,
-    when: [{ arg: 1, mask: 0xff00, equals: 0xa400 }],
+    when: magic(0xa4),
     why: 'magic 0xA4 is SGX',
   },
   {
@@ -164,6 +166,17 @@ export const traps: readonly Trap[] = [
   { name: 'ftruncate', nr: 77, filter: 2, why: refusal },
   { name: 'fallocate', nr: 285, filter: 2, why: refusal },
   { name: 'fsync', nr: 74, filter: 2, why: refusal },
+  { name: 'fdatasync', nr: 75, filter: 2, why: refusal },
+  { name: 'sync_file_range', nr: 277, filter: 2, why: refusal },
+  { name: 'readahead', nr: 187, filter: 2, why: refusal },
+  { name: 'sendfile', nr: 40, filter: 2, why: refusal },
+  { name: 'splice', nr: 275, filter: 2, why: refusal },
+  { name: 'copy_file_range', nr: 326, filter: 2, why: refusal },
+  { name: 'ioctl', nr: 16, filter: 2, when: magic(0x58), why: 'FS_IOC_*: holes and attributes of the memfd' },
+  { name: 'ioctl', nr: 16, filter: 2, when: magic(0x66), why: 'FS_IOC_GETFLAGS and SETFLAGS of the memfd' },
+  { name: 'ioctl', nr: 16, filter: 2, when: [{ arg: 1, mask: 0xffff, equals: 0x541b }], why: 'FIONREAD' },
+  { name: 'flock', nr: 73, filter: 2, why: 'the lock of a device file is ours: it shows whether anybody has it' },
+  { name: 'remap_file_pages', nr: 216, filter: 2, why: mapping },
   { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x10, equals: 0x10 }], why: mapping },
   { name: 'mmap', nr: 9, filter: 2, when: [{ arg: 3, mask: 0x20, equals: 0 }], why: 'a private mapping of a device' },
 

@@ -3,15 +3,25 @@
  * mappings after close. Whether anybody still has it is asked of the kernel: the program's open file description
  * holds an exclusive flock, so our own try for it succeeds exactly when no descriptor and no mapping is left.
  */
-import { OpenAccess } from '../abi/linux.ts';
-import { STUB_DEVICE_FILE_BYTES } from '../abi/stub.ts';
-import { close, createMemfd, identify, isSpare, reopen, Seal, seekToEnd, tryLock } from './linux/files.ts';
+import { fchmodSync } from 'node:fs';
+import { OpenAccess, OpenFlags } from '../abi/linux.ts';
+import { sgxDevices } from '../abi/sgx-uapi.ts';
+import { STUB_DEVICE_FILE_BYTES, STUB_DEVICE_SEALS } from '../abi/stub.ts';
+import { close, createMemfd, identify, isSpare, reopen, seekToEnd, tryLock } from './linux/files.ts';
+
+/** What F_GETFL shows beside the access mode. */
+const STATUS_FLAGS = OpenFlags.bit.O_APPEND | OpenFlags.bit.O_NONBLOCK | OpenFlags.bit.O_DSYNC;
 
 export interface DeviceFile<F> {
   readonly file: F;
   readonly inode: number;
   /** Our own description. */
   readonly fd: number;
+}
+
+function accessMode(name: string, openFlags: number): number {
+  const mode = openFlags & OpenFlags.bit.O_ACCMODE;
+  return name === sgxDevices.provision.path && mode !== OpenFlags.bit.O_ACCMODE ? mode : OpenAccess.O_RDWR;
 }
 
 export class DeviceFiles<F> {
@@ -24,18 +34,26 @@ export class DeviceFiles<F> {
 
   /**
    * A new file and a descriptor for the program, which the caller sends and then closes. Undefined: no number is left.
+   * `openFlags`: as the program gave them. Nobody opens the memfd again: whoever names it (/proc/PID/fd) and is not
+   * recognised by the stub gets EACCES, unless he is root.
    *
-   * Model: the descriptor is O_RDWR whatever was asked for, as F_GETFL shows, because userfaultfd takes no mapping that
-   * could not be made writable; the model knows the access mode. Its position is the end, where read gives 0 and write
-   * gives EPERM; the device gives EINVAL, for which both would have to be trapped in every program with an enclave.
+   * Model: an enclave's descriptor is O_RDWR whatever was asked for, as F_GETFL shows, because userfaultfd takes no
+   * mapping that could not be made writable; likewise mode 3, which flock refuses. The model knows the mode. Its position is the end, where read and
+   * readv give 0, write and writev EPERM, as F_ADD_SEALS does; the device gives EINVAL, for which these calls would have
+   * to be trapped in every program with an enclave.
    */
-  create(name: string, file: F): { deviceFile: DeviceFile<F>; programFd: number } | undefined {
-    const first = createMemfd(name, STUB_DEVICE_FILE_BYTES, Seal.SHRINK | Seal.GROW);
+  create(
+    name: string,
+    file: F,
+    openFlags: number = OpenAccess.O_RDWR,
+  ): { deviceFile: DeviceFile<F>; programFd: number } | undefined {
+    const first = createMemfd(name, STUB_DEVICE_FILE_BYTES, STUB_DEVICE_SEALS);
     if (!isSpare(first)) {
       close(first);
       return undefined;
     }
-    const programFd = reopen(first, OpenAccess.O_RDWR);
+    const programFd = reopen(first, accessMode(name, openFlags) | (openFlags & STATUS_FLAGS));
+    fchmodSync(first, 0);
     seekToEnd(programFd);
     if (!tryLock(programFd)) throw new Error('a fresh memfd is locked');
     const deviceFile = { file, inode: identify(first).inode, fd: first };

@@ -3,6 +3,7 @@ import { addPagesCases, signalCases } from './add-pages.ts';
 import { createCases } from './create.ts';
 import { fileCases } from './files.ts';
 import { initCases } from './init.ts';
+import { PageType } from '../../src/abi/sgx-arch.ts';
 import { injectedCases, injections } from './injected.ts';
 import {
   add,
@@ -13,6 +14,9 @@ import {
   FD,
   Memory,
   mmap,
+  modifyTypes,
+  munmap,
+  ONES,
   open,
   PAGE,
   read,
@@ -20,12 +24,14 @@ import {
   R,
   restrict,
   RW,
+  SIZE,
   step,
+  touch,
   write,
   type Table,
 } from './language.ts';
 import { enteringCases } from './entering.ts';
-import { faultCases, lifetimeCases } from './lifetime.ts';
+import { faultCases, lifetimeCases, passingCases } from './lifetime.ts';
 import { mappingCases } from './mappings.ts';
 import { mmapCases } from './mmap.ts';
 import { pageChangeCases } from './page-changes.ts';
@@ -78,6 +84,52 @@ const shortageCases = [
   ),
   defineCase('the last reference gives EPC back: a child ends', step('fork'), fill, step('exit'), fill),
   defineCase(
+    'the last reference gives EPC back: a child is killed',
+    step('fork'),
+    fill,
+    step('turn 0'),
+    step('kill 1'),
+    fill,
+  ),
+  defineCase(
+    'the last reference gives EPC back: not while a descriptor is on its way',
+    fill,
+    step(`pass ${fds[3]} 0`),
+    step(`close ${fds[3]}`),
+    open(),
+    create({}, 'ENOMEM'),
+    step('take 300'),
+    create({}, 'ENOMEM'),
+    step('close 300'),
+    create(),
+  ),
+  defineCase(
+    'the last reference gives EPC back: not while a killed process has sent it away',
+    step('fork'),
+    open(fds[3]),
+    create({}, '0', fds[3]),
+    mmap(0, PAGE, RW, '0', 0x11, fds[3]),
+    step(`pass ${fds[3]} 0`),
+    step('turn 0'),
+    step('kill 1'),
+    fds.slice(1).flatMap((fd) => [open(fd), ...create({}, '0', fd)]),
+    open(),
+    create({}, 'ENOMEM'),
+    step('take 300'),
+    create({}, 'ENOMEM'),
+    step('close 300'),
+    create(),
+  ),
+  defineCase(
+    'the last reference gives EPC back: trimmed, never removed and waiting pages',
+    ready(),
+    modifyTypes({ offset: At.DATA, pageType: PageType.TRIM }),
+    touch(At.HOLE, 'r', ONES),
+    step(`close ${FD}`),
+    munmap(0, SIZE),
+    fill,
+  ),
+  defineCase(
     'ADD_PAGES: ENOMEM: SECS and VA pages fill the EPC',
     fill,
     step(`close ${fds[0]}`),
@@ -118,6 +170,7 @@ export const tables: readonly Table[] = [
       ...faultCases,
       ...lifetimeCases,
       ...enteringCases,
+      ...passingCases,
       ...fileCases,
     ],
   },

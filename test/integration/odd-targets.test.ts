@@ -25,6 +25,20 @@ describe('odd and hostile targets', () => {
     expect(await targets.gone(0)).toBe(0);
   }, 90_000);
 
+  it('sharing: processes that know each other by a socket only build, map and enter one enclave', async () => {
+    const targets = new TargetRun([], ['sharing']);
+    const { stdout, stderr, exitCode } = await targets.ended;
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    expect(stdout).toMatch(allOk);
+    expect(await targets.gone(0)).toBe(0);
+  }, 90_000);
+
+  it('midway: forks, vforks that are killed, ends and execs in the middle of what others do', async () => {
+    const { stdout, stderr, exitCode } = await run([], ['midway']);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
+    expect(stdout).toMatch(allOk);
+  }, 90_000);
+
   it('hostile: whoever destroys its session, its channel or its descriptors suffers alone', async () => {
     // Its standard input is a socket that is at its end, so that it has one to send to the machine.
     const { stdout, stderr, exitCode } = await new TargetRun([], ['hostile'], {}, '').ended;

@@ -26,7 +26,9 @@ static const struct { const char *name; long number; } calls[] = {
 	CALL(ioctl), CALL(mmap), CALL(munmap), CALL(mprotect), CALL(mremap), CALL(madvise), CALL(msync), CALL(mlock),
 	CALL(open), CALL(close), CALL(dup2), CALL(read), CALL(write), CALL(pread64), CALL(pwrite64), CALL(readv), CALL(writev),
 	CALL(preadv), CALL(pwritev), CALL(lseek), CALL(ftruncate), CALL(fallocate), CALL(fsync), CALL(poll), CALL(epoll_create1),
-	CALL(epoll_ctl), CALL(fstat), CALL(readlink), CALL(personality), CALL(sendfile), CALL(fcntl),
+	CALL(epoll_ctl), CALL(fstat), CALL(readlink), CALL(personality), CALL(sendfile), CALL(fcntl), CALL(splice),
+	CALL(copy_file_range), CALL(fdatasync), CALL(sync_file_range), CALL(readahead), CALL(remap_file_pages), CALL(preadv2),
+	CALL(pwritev2),
 };
 
 const char *errno_text(long result)

@@ -42,6 +42,13 @@ void load_enclave(const char *name)
 	enter = find_enter_enclave();
 }
 
+void use_enclave(struct enclave other, uint64_t its_heap)
+{
+	enclave = other;
+	heap = its_heap;
+	enter = find_enter_enclave();
+}
+
 void load_worker(const char *name)
 {
 	struct work work = { .function = WORK_WHERE };

@@ -18,6 +18,8 @@ void load(void);
 void load_enclave(const char *name);
 /* A variant of the worker. */
 void load_worker(const char *name);
+/* One that another process has loaded. */
+void use_enclave(struct enclave other, uint64_t its_heap);
 /* One call on the TCS of `thread`. */
 struct sgx_enclave_run run_work(struct work *work, int thread);
 /* The same, again and again while another thread or process is on that TCS; whether the answer is right. */

@@ -30,7 +30,7 @@ export function open(caller: Caller): Reply {
     return refused(opened.errno);
   }
   session.opened = true;
-  const created = host.files.create(node.path, opened.value);
+  const created = host.files.create(node.path, opened.value, flags);
   if (created === undefined) {
     host.machine.devices.release(opened.value);
     return refused(Errno.ENFILE);
@@ -40,11 +40,13 @@ export function open(caller: Caller): Reply {
   return { ret: 0, out: [deviceFile.inode], descriptor: { fd: programFd, closeAfter: true } };
 }
 
-/** IDENTIFY(inode): the node index, or -STUB_NOT_A_DEVICE. */
+/** IDENTIFY(inode): the node index, or -STUB_NOT_A_DEVICE; out: what it is open for. */
 export function identify({ host, box }: Caller): Reply {
   const file = host.files.find(box.arg(0))?.file;
   if (file === undefined) return { ret: -STUB_NOT_A_DEVICE };
-  return { ret: deviceNodes.findIndex(({ path }) => path === file.node) };
+  const { readable, writable } = file.access;
+  const mode = (readable ? 1 : 0) | (writable ? 2 : 0);
+  return { ret: deviceNodes.findIndex(({ path }) => path === file.node), out: [mode] };
 }
 
 /** ALIAS(enclave slot): our own description of the contents, which counts as nobody's reference; out: base, size. */
