@@ -12,15 +12,15 @@ const allOk = /\n[1-9]\d* checks, 0 failed\n/;
 describe('odd and hostile targets', () => {
   it('mappings: covered, cut, protected, moved over; bad pointers into every ioctl', async () => {
     const { stdout, stderr, exitCode } = await run([], ['mappings']);
-    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(stdout).toMatch(allOk);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
   }, 60_000);
 
   it('processes: forks, execs, kills and cut rights while threads are inside; a child outlives its parent', async () => {
     const targets = new TargetRun([], ['processes']);
     const { stdout, stderr, exitCode } = await targets.ended;
-    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(stdout).toMatch(allOk);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(stdout).toContain('\norphan: 0 failed\n');
     expect(await targets.gone(0)).toBe(0);
   }, 90_000);
@@ -28,15 +28,15 @@ describe('odd and hostile targets', () => {
   it('sharing: processes that know each other by a socket only build, map and enter one enclave', async () => {
     const targets = new TargetRun([], ['sharing']);
     const { stdout, stderr, exitCode } = await targets.ended;
-    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(stdout).toMatch(allOk);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(await targets.gone(0)).toBe(0);
   }, 90_000);
 
   it('midway: forks, vforks that are killed, ends and execs in the middle of what others do', async () => {
     const { stdout, stderr, exitCode } = await run([], ['midway']);
-    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
     expect(stdout).toMatch(allOk);
+    expect({ stderr, exitCode }).toEqual({ stderr: '', exitCode: 0 });
   }, 90_000);
 
   it('hostile: whoever destroys its session, its channel or its descriptors suffers alone', async () => {

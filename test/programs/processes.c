@@ -371,9 +371,10 @@ static void jumps_out(void)
 	sigaction(SIGALRM, &action, NULL);
 	sigaction(SIGSEGV, &action, NULL);
 	for (int i = 0; i < WORKER_NSSA; i++) {
-		setitimer(ITIMER_REAL, &timer, NULL);
-		if (!sigsetjmp(out, 1))
+		if (!sigsetjmp(out, 1)) {
+			setitimer(ITIMER_REAL, &timer, NULL);
 			run_work(&spinning, 1);
+		}
 		check(compute_once((uint64_t)i, 0));
 	}
 	/* Every frame is in use. */
