@@ -11,6 +11,9 @@
  * A thread's first one comes on whatever stack it has, which may be small: only the search for a slot is done there.
  * The return restores every register, so none needs to be kept.
  */
+#define SLOT_BLOCKED 8
+#define SLOT_WAITING 16
+
 	.globl signal_entry
 signal_entry:
 	cld
@@ -21,25 +24,46 @@ signal_entry:
 	subq $8, %rsp
 	movq %rdx, %rdi
 	call slot_of_handler
-	movq %rsp, %rcx
-	subq %rax, %rcx
+	movq %rax, %r15
+	leaq -8(%rbx), %rbp
+	movq %rbp, %rcx
+	subq %r15, %rcx
 	cmpq $STUB_MAP_SLOT_SIZE, %rcx
 	jb .Lon_slot
-	leaq STUB_MAP_SLOT_SIZE(%rax), %rsp
+	leaq STUB_MAP_SLOT_SIZE(%r15), %rbp
 .Lon_slot:
+	movq %rbp, %rsp
 	movl %r12d, %edi
 	movq %r13, %rsi
 	movq %r14, %rdx
-	movq %rax, %rcx
+	movq %r15, %rcx
 	call on_signal
+	testb %al, %al
+	jz .Lnested
+
+	/* A signal that comes from here on, and is kept, starts this anew (on_signal): it does not wait for our next handler. */
+	.globl signal_return, signal_return_end, signal_restorer
+signal_return:
+	movq SLOT_BLOCKED(%r15), %rax
+	notq %rax
+	testq SLOT_WAITING(%r15), %rax
+	jnz .Lsend_waiting
 	movq %rbx, %rsp
 	ret
-
-	.globl signal_restorer
 signal_restorer:
 	movl $15, %eax			/* rt_sigreturn */
+signal_return_end:
 	syscall
 	ud2
+.Lnested:
+	leaq 8(%rbx), %rsp
+	movl $15, %eax
+	syscall
+.Lsend_waiting:
+	movq %rbp, %rsp
+	movq %r15, %rdi
+	call send_waiting
+	jmp signal_return
 
 /* ---- i64 copy_user(to, from, size): 0, or -EFAULT when either side faults (signal handler moves RIP). ---- */
 

@@ -368,24 +368,38 @@ static void handle(struct slot *slot, int signal, siginfo_t *info, ucontext_t *u
 	deliver(slot, signal, info, uc);
 }
 
-/*
- * Every signal that is ours comes here (signal_entry in entry.S), on the slot's stack. Faults are never blocked, so
- * somebody may send one of their signals while a handler runs: it waits until that returns.
- */
-void on_signal(int signal, siginfo_t *info, ucontext_t *uc, struct slot *slot)
+_Static_assert(__builtin_offsetof(struct slot, blocked) == 8 && __builtin_offsetof(struct slot, waiting) == 16, "entry.S");
+
+/* Signals that wait and are not blocked (any more) come when our handler returns. */
+void send_waiting(struct slot *slot)
 {
 	siginfo_t sent;
+	int signal;
 
+	while ((signal = take_signal(slot, RESERVED_SIGNALS & ~slot->blocked, &sent)))
+		send_again(signal, &sent);
+}
+
+/*
+ * Every signal that is ours comes here (signal_entry in entry.S), on the slot's stack. Faults are never blocked, so
+ * somebody may send one of their signals while a handler runs: it waits until that returns. False: this one was nested
+ * in another.
+ */
+bool on_signal(int signal, siginfo_t *info, ucontext_t *uc, struct slot *slot)
+{
 	if (registers(uc)->sp - (u64)slot < STUB_MAP_SLOT_SIZE) {
+		u64 *ip = (u64 *)&registers(uc)->ip;
 		if (info->si_code <= 0)
 			keep_signal(slot, signal, info);
 		else
 			handle(slot, signal, info, uc);
-		return;
+		if (*ip >= (u64)signal_return && *ip <= (u64)signal_return_end)
+			*ip = (u64)signal_return;
+		return false;
 	}
 	take_back(slot);
 	slot->mask = *mask_of(uc);
 	handle(slot, signal, info, uc);
-	while ((signal = take_signal(slot, RESERVED_SIGNALS & ~slot->blocked, &sent)))
-		send_again(signal, &sent);
+	send_waiting(slot);
+	return true;
 }

@@ -133,6 +133,8 @@ struct altstack { u64 sp; i32 flags; u32 pad; u64 size; };
 struct slot {
 	u32 tid;                        /* 0 = free */
 	u32 index;                      /* of this slot, and of its record in the session area */
+	u64 blocked;                    /* signals of ours that the program believes blocked (entry.S looks here) */
+	u64 waiting;                    /* and those that were sent and wait (pending.c; entry.S, too) */
 	u64 inside;                     /* linear address of the TCS while inside an enclave, else 0 */
 	struct entry *entry;            /* what was checked about that TCS */
 	struct tcs *tcs;                /* the TCS through the stub's own mapping; set when STATE was taken */
@@ -140,13 +142,12 @@ struct slot {
 	u64 aep, outside_sp, outside_bp; /* ... where an exit goes, with which stack unless the save area says so */
 	struct entry_frame *entry_frame; /* registers saved by an entry that did not trap (entry.S) */
 	u64 mask;                       /* the program's signal mask, of the frame being handled */
-	u64 blocked;                    /* signals of ours that the program believes blocked */
 	struct altstack altstack;       /* what the program set with sigaltstack */
 	u8 dispatch;                    /* Syscall User Dispatch selector: 1 while inside */
 	bool dispatching;               /* ... is on for this thread */
 	u32 retries;                    /* faults in a row that were "mended" at the same place */
 	u64 retry_at;
-	u64 waiting, shared;            /* signals that were sent (pending.c), and those of them that any thread may take */
+	u64 shared;                     /* signals that wait, and that any thread may take (pending.c) */
 	u64 awaited;                    /* signals of ours that a sigtimedwait waits for */
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
 	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
@@ -352,7 +353,7 @@ bool is_legacy_prefix(u8 byte);
 i64 copy_user(void *to, const void *from, u64 size);    /* 0 or -EFAULT; faults on either side are caught */
 extern char copy_user_start[], copy_user_end[], copy_user_fault[];
 extern char vdso_sgx_enter_enclave[], vdso_enclu[], vdso_after_enclu[], vdso_exception[];
-extern char signal_entry[], signal_restorer[];
+extern char signal_entry[], signal_restorer[], signal_return[], signal_return_end[];
 extern char trampoline_none[], trampoline_rdi[], trampoline_rsi[], trampoline_r8[], trampoline_r9[], trampoline_r10[];
 extern char trampoline_fork[];
 extern char trampolines_end[];

@@ -15,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define PAGE 4096UL
@@ -202,7 +203,7 @@ static void pending_over_exec(void)
 /* An exec that fails at the last moment: its arguments are more than the kernel takes. */
 static void pending_over_failed_exec(void)
 {
-	static char big[200000], *arguments[100];
+	static char big[40000], *arguments[100];
 	sigset_t set = all_faults();
 
 	memset(big, 'x', sizeof big - 1);
@@ -251,6 +252,51 @@ static void pending_over_threads(void)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+/* One that comes at any moment of a trapped call, also at its end, is taken when that returns, not at the next one. */
+static volatile int wanted, got;
+static void count_one(int signal) { (void)signal; got++; }
+
+static void *send_when_wanted(void *main_thread)
+{
+	for (int sent = 0; sent < 4000;) {
+		if (wanted == sent)
+			continue;
+		for (volatile int wait = rand() % 2000; wait > 0; wait--)
+			;
+		sent++;
+		pthread_kill(*(pthread_t *)main_thread, SIGBUS);
+	}
+	return NULL;
+}
+
+static void taken_at_once(void)
+{
+	struct sigaction action = { .sa_handler = count_one }, fresh = { .sa_handler = SIG_DFL };
+	pthread_t self = pthread_self(), sender;
+	int late = 0;
+
+	wanted = got = 0;
+	sigaction(SIGBUS, &action, NULL);
+	check(pthread_create(&sender, NULL, send_when_wanted, &self) == 0);
+	while (wanted < 4000) {
+		sigset_t set;
+		wanted++;
+		sigprocmask(SIG_BLOCK, NULL, &set);
+		/* From here on no call of this thread is trapped, and the vDSO's clock makes none. */
+		struct timespec start, now;
+		clock_gettime(CLOCK_MONOTONIC, &start);
+		do
+			clock_gettime(CLOCK_MONOTONIC, &now);
+		while (got != wanted && now.tv_sec - start.tv_sec < 3);
+		late += got != wanted;
+		while (got != wanted)
+			sigprocmask(SIG_BLOCK, NULL, &set);
+	}
+	check(late == 0);
+	pthread_join(sender, NULL);
+	sigaction(SIGBUS, &fresh, NULL);
+}
+
 int main(int count, char **names)
 {
 	static const struct scenario scenarios[] = {
@@ -261,6 +307,7 @@ int main(int count, char **names)
 		{ "pending-over-exec", pending_over_exec },
 		{ "pending-over-failed-exec", pending_over_failed_exec },
 		{ "pending-over-threads", pending_over_threads },
+		{ "taken-at-once", taken_at_once },
 	};
 
 	if (count == 2 && !strcmp(names[1], "after-exec"))
