@@ -1,9 +1,9 @@
 /** The tables of cases, each with the machine that it runs on. */
+import { PageType } from '../../src/abi/sgx-arch.ts';
 import { addPagesCases, signalCases } from './add-pages.ts';
 import { createCases } from './create.ts';
 import { fileCases } from './files.ts';
 import { initCases } from './init.ts';
-import { PageType } from '../../src/abi/sgx-arch.ts';
 import { injectedCases, injections } from './injected.ts';
 import {
   add,
