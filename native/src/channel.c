@@ -56,14 +56,14 @@ static bool take(u32 *word, u32 seen, u32 wanted)
 	return __atomic_compare_exchange_n(word, &seen, wanted, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
 }
 
-void lock(u32 *word)
+u32 lock(u32 *word)
 {
 	struct __kernel_timespec patience = { 0, 10 * 1000 * 1000 };
 	u32 self = (u32)sys(__NR_gettid), seen;
 
 	for (u32 spin = 0; spin < LOCK_SPINS; spin++, pause())
 		if (take(word, 0, self))
-			return;
+			return self;
 	/* From here on others may sleep beside us, so it is taken as one that is waited for. */
 	while (!take(word, 0, self | LOCK_WAITED)) {
 		seen = __atomic_load_n(word, __ATOMIC_RELAXED);
@@ -72,8 +72,9 @@ void lock(u32 *word)
 		seen |= LOCK_WAITED;
 		if (sys(__NR_futex, word, FUTEX_WAIT_PRIVATE, seen, &patience, 0, 0) == -ETIMEDOUT &&
 		    is_gone(seen & ~LOCK_WAITED) && take(word, seen, self | LOCK_WAITED))
-			return;
+			break;
 	}
+	return self;
 }
 
 void unlock(u32 *word)

@@ -24,13 +24,11 @@ u64 *mask_of(ucontext_t *uc) { return (u64 *)&uc->uc_sigmask; }
 /* ---- actions ---- */
 
 /* A vfork child shares our memory but not the kernel's handlers: its changes go into an overlay. */
-static struct action *table(struct slot *slot, bool write)
+static struct action *table(struct slot *slot, u32 self, bool write)
 {
-	u32 pid = (u32)sys(__NR_getpid);
-
-	if (pid == process->pid)
+	if (self == slot->tid)
 		return actions;
-	if (slot->vfork_pid != pid) {
+	if (slot->vfork_tid != self) {
 		if (!write)
 			return actions;
 		if (!slot->overlay) {
@@ -40,7 +38,7 @@ static struct action *table(struct slot *slot, bool write)
 			slot->overlay = (struct action *)at;
 		}
 		memcpy(slot->overlay, actions, sizeof actions);
-		slot->vfork_pid = pid;
+		slot->vfork_tid = self;
 	}
 	return slot->overlay;
 }
@@ -85,7 +83,7 @@ void signals_start(struct slot *slot, u64 inherited_ignored)
 u64 ignored_state(void)
 {
 	u64 state = 0;
-	struct action *now = table(running_slot(), false);
+	struct action *now = table(running_slot(), (u32)sys(__NR_gettid), false);
 
 	for (int signal = 1; signal < SIGNAL_COUNT; signal++)
 		if (is_reserved(signal) && now[signal].handler == 1)
@@ -98,9 +96,9 @@ void let_defaults_through(struct slot *slot)
 {
 	u64 defaults = 0, mask;
 
-	lock(&actions_lock);
+	const struct action *now = table(slot, lock(&actions_lock), false);
 	for (int signal = 1; signal < SIGNAL_COUNT; signal++)
-		if (!table(slot, false)[signal].handler)
+		if (!now[signal].handler)
 			defaults |= SIGNAL_BIT(signal);
 	defaults &= ~slot->mask & ~RESERVED_SIGNALS;
 	sys(__NR_rt_sigprocmask, SIG_UNBLOCK, &defaults, &mask, 8);
@@ -118,8 +116,7 @@ i64 trap_rt_sigaction(struct trap *trap)
 		return pass(trap);
 	if (trap->args[1] && copy_user(&wanted, (void *)trap->args[1], sizeof wanted))
 		return -EFAULT;
-	lock(&actions_lock);
-	struct action *now = table(trap->slot, trap->args[1]);
+	struct action *now = table(trap->slot, lock(&actions_lock), trap->args[1]);
 	old = now[signal];
 	if (trap->args[1]) {
 		wanted.mask &= ~(SIGNAL_BIT(9) | SIGNAL_BIT(19));
@@ -236,7 +233,7 @@ static void by_default(int signal, siginfo_t *info, ucontext_t *uc)
 void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 {
 	struct sigcontext_64 *regs = registers(uc);
-	struct action *now = table(slot, false), action;
+	struct action *now, action;
 	u64 size = 0, *xstate = frame_xstate(uc, &size), sp, at;
 	bool fault = is_reserved(signal) && info->si_code > 0;
 	bool entering = false, overflow;
@@ -247,7 +244,7 @@ void deliver(struct slot *slot, int signal, siginfo_t *info, ucontext_t *uc)
 		wait_unblocked(slot, signal, info);
 		return;
 	}
-	lock(&actions_lock);
+	now = table(slot, lock(&actions_lock), false);
 	action = now[signal];
 	unlock(&actions_lock);
 	if (slot->restart_at) {

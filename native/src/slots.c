@@ -106,7 +106,7 @@ static void adopt_process(struct slot *mine)
 	if (!mine)
 		return;
 	mine->tid = (u32)sys(__NR_gettid);
-	mine->vfork_pid = 0;
+	mine->vfork_tid = 0;
 	mine->lent = false;
 	mine->waiting = 0;
 	mine->dispatching = false; /* the kernel does not hand it on */

@@ -150,7 +150,7 @@ struct slot {
 	u64 shared;                     /* signals that wait, and that any thread may take (pending.c) */
 	u64 awaited;                    /* signals of ours that a sigtimedwait waits for */
 	u64 restart_at;                 /* a trapped call that must run again after the pending signal; 0 = none */
-	u32 vfork_pid;                  /* a vfork child of this thread changed handlers; they are in overlay */
+	u32 vfork_tid;                  /* a vfork child of this thread changed handlers; they are in overlay */
 	struct action *overlay;
 	bool lent;                      /* a vfork child of this thread has changed what was: */
 	u64 lent_blocked;
@@ -211,7 +211,7 @@ i64 ask_for_descriptor(struct slot *slot, u32 op, u64 a, u64 b, bool cloexec);
 i64 send_descriptor(i32 fd);
 void host_signal(void);                         /* the kick signal may mean that the host is gone */
 bool is_gone(u32 tid);                          /* no such thread shares our memory */
-void lock(u32 *word);
+u32 lock(u32 *word);                            /* a result is the caller's thread id */
 void unlock(u32 *word);
 bool signal_waits(u64 mask);                    /* a signal is pending that a thread with this mask would take */
 
