@@ -224,9 +224,6 @@ i64 trap_mmap(struct trap *trap)
 	}
 	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size))
 		return replace(trap->slot, trap->args[0], size, trap->nr, trap->args);
-	}
-	if ((flags & MAP_FIXED) && is_enclave_range(trap->args[0], size))
-		return replace(trap->slot, trap->args[0], size, trap->nr, trap->args);
 	if ((trap->args[2] & PROT_EXEC) && (flags & (MAP_TYPE | MAP_ANONYMOUS)) == MAP_PRIVATE && replaces_cpuid) {
 		i64 r = sys(__NR_mmap, trap->args[0], trap->args[1], trap->args[2], flags, trap->args[4], trap->args[5]);
 		if (!is_error(r))
