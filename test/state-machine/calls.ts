@@ -99,13 +99,18 @@ export class Arguments {
         return ([PageType.TRIM, PageType.TCS, PageType.TRIM, PageType.REG] as const)[kind % 4]!;
       case 'fd':
       case 'enclaveFd':
-      case 'attributeFd': {
-        const all = this.#process.descriptors();
-        return all.length === 0 || twist === 5 ? 77 : all[other % all.length]!;
-      }
+        return this.#descriptor(other, twist);
+      // Another one than `enclaveFd`.
+      case 'attributeFd':
+        return this.#descriptor(other + 1 + kind, twist);
       default:
         return undefined;
     }
+  }
+
+  #descriptor(nth: number, twist: number): number {
+    const all = this.#process.descriptors();
+    return all.length === 0 || twist === 5 ? 77 : all[nth % all.length]!;
   }
 
   #secs({ base, kind, twist }: Choice): number {
