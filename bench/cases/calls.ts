@@ -45,6 +45,18 @@ function call(args: readonly string[], name: string, summary: string, limitUs: n
   };
 }
 
+/** What is left of a trapped call when the kernel's part, a signal there and back, is taken away. */
+const trap: BenchCase = {
+  name: 'trap',
+  summary: 'a trapped call that is answered at once, against one bare SIGSYS trap',
+  unit: 'us',
+  rounds: 31,
+  bar: { of: 'ratio', is: '<=', limit: 1.25 },
+  convert: common.convert,
+  subject: () => batchProgram([...vitrineRun, nativeProgram('calls'), 'sigaltstack']),
+  yardstick: () => batchProgram([nativeProgram('sigsys')]),
+};
+
 const inAnyProgram = timed(1).map((name) =>
   call([name], `call-${name}`, `what ${name} costs more, always trapped`, 2.5),
 );
@@ -69,4 +81,4 @@ const arithmetic: BenchCase = {
   yardstick: () => batchProgram([nativeProgram('calls'), 'arithmetic']),
 };
 
-export const ordinaryPrograms: readonly BenchCase[] = [...inAnyProgram, ...withDevice, signal, untrapped, arithmetic];
+export const ordinaryPrograms: readonly BenchCase[] = [trap, ...inAnyProgram, ...withDevice, signal, untrapped, arithmetic];
