@@ -81,4 +81,11 @@ const arithmetic: BenchCase = {
   yardstick: () => batchProgram([nativeProgram('calls'), 'arithmetic']),
 };
 
-export const ordinaryPrograms: readonly BenchCase[] = [trap, ...inAnyProgram, ...withDevice, signal, untrapped, arithmetic];
+export const ordinaryPrograms: readonly BenchCase[] = [
+  trap,
+  ...inAnyProgram,
+  ...withDevice,
+  signal,
+  untrapped,
+  arithmetic,
+];

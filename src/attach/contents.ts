@@ -7,9 +7,9 @@
  */
 import { STUB_DEVICE_FILE_BYTES } from '../abi/stub.ts';
 import type { EpcContents } from '../processor/ports.ts';
-import { InvariantError } from '../lib/outcome.ts';
 import { PAGE_SIZE_BYTES, type EpcIndex, type LinPage } from '../lib/units.ts';
 import { createPipe, pread, punchHole, pwrite, read, spliceToPipe } from './linux/files.ts';
+import { expectWhole, OwnWriter, type PageWriter } from './page-writer.ts';
 
 const STAGE_PAGES = 256;
 const zeroPage = new Uint8Array(PAGE_SIZE_BYTES);
@@ -20,37 +20,40 @@ export class MemfdContents implements EpcContents {
   readonly #fdOf: (secs: EpcIndex) => number;
   readonly #pipe = createPipe();
   readonly #stage = new Uint8Array(STAGE_PAGES * PAGE_SIZE_BYTES);
-  readonly #lent = new Uint8Array(STAGE_PAGES * PAGE_SIZE_BYTES);
+  readonly #writer: PageWriter;
+  #lent: Uint8Array = new Uint8Array(0);
   /** What has been asked for and not yet done: consecutive pages of one file. */
   #pending: Pending = 'nothing';
   /** Where the bytes to write are, from `#sourceOffset`: in #stage, or where the caller got them from `lend`. */
-  #source = this.#stage;
+  #source: Uint8Array = this.#stage;
   #sourceOffset = 0;
   #fd = -1;
   #firstPage = 0;
   #endPage = 0;
 
   /** @param fdOf the content memfd of the enclave with this SECS */
-  constructor(fdOf: (secs: EpcIndex) => number) {
+  constructor(fdOf: (secs: EpcIndex) => number, writer: PageWriter = new OwnWriter()) {
     this.#fdOf = fdOf;
+    this.#writer = writer;
   }
 
   lend(pages: number): Uint8Array {
-    this.flush();
-    return this.#lent.subarray(0, Math.min(pages, STAGE_PAGES) * PAGE_SIZE_BYTES);
+    this.#carryOut();
+    return (this.#lent = this.#writer.lend(pages));
   }
 
   fill(secs: EpcIndex, page: LinPage, bytes: Uint8Array): void {
     const fd = this.#fdOf(secs);
     const lent = bytes.buffer === this.#lent.buffer;
+    const lentAt = bytes.byteOffset - this.#lent.byteOffset;
     const source = lent ? this.#lent : this.#stage;
     let at = this.#sourceOffset + (page - this.#firstPage) * PAGE_SIZE_BYTES;
-    const fits = source === this.#source && (lent ? at === bytes.byteOffset : at < source.length);
+    const fits = source === this.#source && (lent ? at === lentAt : at < source.length);
     if (!fits || !this.#continues('writes', fd, page)) {
-      this.flush();
+      this.#carryOut();
       this.#start('writes', fd, page);
       this.#source = source;
-      this.#sourceOffset = at = lent ? bytes.byteOffset : 0;
+      this.#sourceOffset = at = lent ? lentAt : 0;
     }
     if (!lent) source.set(bytes, at);
     this.#endPage = page + 1;
@@ -105,8 +108,13 @@ export class MemfdContents implements EpcContents {
     punchHole(this.#fdOf(secs), 0, STUB_DEVICE_FILE_BYTES);
   }
 
-  /** Does what is pending. */
+  /** Does what is pending, and waits until it is done. */
   flush(): void {
+    this.#carryOut();
+    this.#writer.settle();
+  }
+
+  #carryOut(): void {
     const pending = this.#pending;
     if (pending === 'nothing') return;
     this.#pending = 'nothing';
@@ -118,7 +126,7 @@ export class MemfdContents implements EpcContents {
 
   #write(position: number, lengthBytes: number): void {
     const bytes = this.#source.subarray(this.#sourceOffset, this.#sourceOffset + lengthBytes);
-    expectWhole('pwrite', pwrite(this.#fd, bytes, position), lengthBytes);
+    this.#writer.write(this.#fd, bytes, position);
   }
 
   #continues(kind: Pending, fd: number, page: LinPage): boolean {
@@ -130,8 +138,4 @@ export class MemfdContents implements EpcContents {
     this.#fd = fd;
     this.#firstPage = page;
   }
-}
-
-function expectWhole(what: string, done: number, wanted: number): void {
-  if (done !== wanted) throw new InvariantError(`${what} on EPC contents did ${done} of ${wanted} bytes`);
 }

@@ -29,7 +29,10 @@ import type { Watcher } from './watcher.ts';
 const LINGER_MS = 0.08;
 /** How long requests may keep the host from looking at its sockets. */
 const SOCKETS_EVERY_MS = 1;
-/** When to look for files that nobody holds any more: soon after somebody let go of one, and now and then. */
+/**
+ * When to look for files that nobody holds any more: soon after somebody let go of one, now and then, and before
+ * sleeping, since a close cannot be seen, but that often at most.
+ */
 const SWEEP_SOON_MS = 10;
 const SWEEP_MS = 1000;
 
@@ -72,6 +75,7 @@ export class Host {
   readonly #watcher: Watcher;
   #long: LongRequest[] = [];
   #sweepAt = Number.POSITIVE_INFINITY;
+  #lastSweep = 0;
   /** The last sweep left an enclave to threads that have still to leave it. */
   #left = false;
 
@@ -152,8 +156,9 @@ export class Host {
         this.files.dispose(deviceFile);
       }
     }
+    this.#lastSweep = performance.now();
     const again = this.#left ? SWEEP_SOON_MS : SWEEP_MS;
-    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : performance.now() + again;
+    this.#sweepAt = this.files.count === 0 ? Number.POSITIVE_INFINITY : this.#lastSweep + again;
   }
 
   /** A device that enclaves lie behind outlives them, and an enclave the threads that are still inside. */
@@ -279,6 +284,8 @@ export class Host {
   }
 
   #sleep(): void {
+    // The last file may just have gone, as above.
+    if (performance.now() - this.#lastSweep > SWEEP_SOON_MS) return this.sweep();
     this.trace.flush();
     for (const { area } of this.connections) if (area !== undefined) area.hostSleeping = true;
     const asked = [...this.connections].some(({ area }) => area?.hasRequests);

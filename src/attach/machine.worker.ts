@@ -4,7 +4,7 @@
  */
 import { once } from 'node:events';
 import { parentPort, workerData } from 'node:worker_threads';
-import { HashThread } from './hash-ring.ts';
+import { Helper } from './helper.ts';
 import { createEventfd } from './linux/events.ts';
 import { close } from './linux/files.ts';
 import { socketPair } from './linux/sockets.ts';
@@ -15,9 +15,9 @@ const [gate, programsGate] = socketPair();
 const wakeUp = createEventfd();
 parentPort!.postMessage({ gate: programsGate, wakeUp } satisfies MachineReady);
 // Beside the loading, so that it is there for a program's first enclave.
-const hashes = new HashThread();
+const helper = new Helper();
 
 const [[order], { serve }] = await Promise.all([once(parentPort!, 'message'), import('./serve.ts')]);
 parentPort!.close();
 if ((order as MachineOrder).standing !== undefined) for (const end of [gate, programsGate]) close(end);
-await serve({ order: order as MachineOrder, gate, wakeUp, control: new Int32Array(control), hashes });
+await serve({ order: order as MachineOrder, gate, wakeUp, control: new Int32Array(control), helper });

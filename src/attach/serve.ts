@@ -14,7 +14,7 @@ import { Trace, type TraceEvent } from '../trace/events.ts';
 import { MemfdContents } from './contents.ts';
 import { DeviceFiles } from './device-files.ts';
 import { Host } from './host.ts';
-import type { HashThread } from './hash-ring.ts';
+import type { Helper } from './helper.ts';
 import { hostXcr0 } from './host-processor.ts';
 import { close, createMemfd, identify, read } from './linux/files.ts';
 import { hasProtectionKeys } from './linux/memory.ts';
@@ -30,10 +30,10 @@ export interface Service {
   /** Eventfd that is rung when `control` changed. */
   readonly wakeUp: number;
   readonly control: Int32Array;
-  readonly hashes: HashThread;
+  readonly helper: Helper;
 }
 
-export async function serve({ order, gate, wakeUp, control, hashes }: Service): Promise<void> {
+export async function serve({ order, gate, wakeUp, control, helper }: Service): Promise<void> {
   const trace = new Trace();
   for (const { module, options } of order.listeners) {
     const { listen } = (await import(module)) as { listen: (trace: Trace, options: unknown) => void };
@@ -45,7 +45,7 @@ export async function serve({ order, gate, wakeUp, control, hashes }: Service): 
     const fd = files.fdOf(machine.kernel.enclaveOfSecs(secs)!.memory);
     if (fd === undefined) throw new InvariantError(`the enclave of SECS ${secs} is closed`);
     return fd;
-  });
+  }, helper.writer);
   const machine: Machine = new Machine({
     profile: limitToHost(processorOf(order.description), hostXcr0()),
     epc: order.description.epc,
@@ -55,7 +55,7 @@ export async function serve({ order, gate, wakeUp, control, hashes }: Service): 
     clock: () => performance.now(),
     contents,
     trace,
-    sha256: hashes.create,
+    sha256: helper.createSha256,
     sgxUapi: order.description.sgxUapi,
     tell: (sentence, pid) => (host.sessionOf(pid)?.gate.complain ?? complain)(sentence),
   });

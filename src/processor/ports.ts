@@ -49,7 +49,9 @@ export interface ThreadTracker {
 
 /** A running SHA-256. Real machines may compute it elsewhere, as long as the answers are the same. */
 export interface Sha256 {
-  /** The caller may reuse the buffer at once. */
+  /** Where to put the next bytes, so that `update` need not copy them: 8-aligned, of any size; undefined: nowhere. */
+  room(): Uint8Array | undefined;
+  /** The caller may reuse the buffer at once; room that was given is no longer the caller's. */
   update(bytes: Uint8Array): void;
   /** 32 bytes of all so far; more may follow. */
   digest(): Uint8Array;
