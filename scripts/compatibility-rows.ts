@@ -71,8 +71,11 @@ export const mappingRules: readonly Row[] = [
   },
   {
     behaviour: 'mprotect asks what mmap asked, for the exact sub-range',
-    tests: [driver('mappings', 'EACCES for the exact sub-range only'), program('mappings', 'static void protected')],
-    different: 'it is all or nothing, where Linux has changed the VMAs before the one that it refuses',
+    tests: [
+      driver('mappings', 'EACCES for the exact sub-range only'),
+      driver('mappings', 'EACCES for one mapping: those before it are changed, those behind not'),
+      program('mappings', 'static void protected'),
+    ],
   },
   {
     behaviour: 'the limit of a page: SECINFO RWX of EADD, RW for a TCS, RWX after EAUG; RESTRICT does not lower it',
