@@ -33,12 +33,13 @@ export type Ending = { readonly exitCode: number } | { readonly signal: NodeJS.S
 /** Throws what the machine's thread or the start of the stub threw: both are our own failures, not the program's. */
 export async function launch({ attachment, stub, executable, argv }: LaunchOptions): Promise<Ending> {
   const gate = await attachment.ready;
+  // First: a program may be quicker than we are, and somebody sends us a signal for it as soon as it says that it is there.
+  const stopForwarding = forwardSignals((signal) => child.kill(signal));
   const child = spawn(stub, [String(attachment.inherited.length), '0', executable, ...argv], {
     argv0: 'vitrine-stub',
     stdio: [...attachment.inherited, gate],
   });
   attachment.started();
-  const stopForwarding = forwardSignals((signal) => child.kill(signal));
   const ended = new Promise<Ending>((resolve, reject) => {
     child.once('error', reject);
     child.once('exit', (exitCode, signal) => resolve(signal === null ? { exitCode: exitCode ?? 0 } : { signal }));
