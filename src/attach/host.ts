@@ -118,6 +118,8 @@ export class Host {
         this.#watcher.poll(0);
       }
     }
+    // Who has just ended may have left something to be said.
+    this.#watcher.poll(0);
     this.connections.sayGoodbye();
     this.#reportUsage();
   }
