@@ -37,7 +37,10 @@ export function leaveIfDead(
 ): void {
   const found = readTcs(kernel, enclave, address);
   const holder = found && holderOf(found.tcs);
-  if (found !== undefined && holder !== undefined && !isAlive(holder)) leave(kernel, found);
+  if (holder === undefined || isAlive(holder)) return;
+  // Read again: it may have left in good order before it ended, and after it was read.
+  const still = readTcs(kernel, enclave, address);
+  if (still !== undefined && holderOf(still.tcs) === holder) leave(kernel, still);
 }
 
 interface FoundTcs {
